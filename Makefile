@@ -1,0 +1,46 @@
+# `make` alone lists what there is.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+WORKERS ?= auto
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint boot bench clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+setup: $(VENV)/.installed ## install everything for using and changing it into .venv
+
+$(VENV)/.installed: pyproject.toml
+	.ci/packages run
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+demo: setup ## build the embedded example and look at it
+	$(BIN)/python fixtures/make_base.py build/busybox
+	$(BIN)/golem-assemble build -t golem-example -o build/golem-example.gvmi \
+	    --store build/store --build-context busybox:latest=oci:build/busybox fixtures/busybox
+	$(BIN)/golem-assemble inspect build/golem-example.gvmi
+
+lint: setup ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: setup lint ## run all tests, with coverage
+	.ci/packages test
+	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term
+
+boot: setup ## boot an image in qemu as a provider would
+	.ci/packages test
+	$(BIN)/python tests/boot/boot_example.py
+
+bench: setup ## time ours beside its peers (root, 10 GB of disk, half an hour)
+	.ci/packages test
+	$(BIN)/python tests/bench/bench.py
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) build .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,39 @@
+"""The command `golem-assemble` and its parts."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from assembler import __version__
+from assembler.cli import looking, making
+
+app = typer.Typer(
+    name="golem-assemble",
+    help="Build Golem .gvmi images from Dockerfiles and OCI images: no Docker, no daemon, no root.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(show: bool) -> None:
+    if show:
+        typer.echo(f"golem-assemble {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Build Golem .gvmi images from Dockerfiles and OCI images: no Docker, no daemon, no root."""
+
+
+making.register(app)
+looking.register(app)

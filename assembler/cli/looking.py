@@ -1,0 +1,101 @@
+"""`inspect`, `ls`, `verify` and `hash`: the commands that only look."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from assembler.cli import options as o
+from assembler.cli.working import working
+
+_INSPECT_EXAMPLES = """\
+\b
+Examples:
+  golem-assemble inspect debian:latest
+  golem-assemble inspect --json example.gvmi
+"""
+_LS_EXAMPLES = """\
+\b
+Examples:
+  golem-assemble ls example.gvmi
+  golem-assemble ls -l -R oci:layout /etc
+"""
+_VERIFY_EXAMPLES = """\
+\b
+Examples:
+  golem-assemble verify example.gvmi
+"""
+_HASH_EXAMPLES = """\
+\b
+Examples:
+  golem-assemble hash example.gvmi
+"""
+_Subject = Annotated[str, typer.Argument(metavar="IMAGE|FILE.gvmi", help="What to look at.")]
+_File = Annotated[Path, typer.Argument(metavar="FILE.gvmi", help="The image file.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command(epilog=_INSPECT_EXAMPLES)(inspect)
+    app.command("ls", epilog=_LS_EXAMPLES)(list_tree)
+    app.command(epilog=_VERIFY_EXAMPLES)(verify)
+    app.command("hash", epilog=_HASH_EXAMPLES)(print_hash)
+
+
+def inspect(
+    subject: _Subject,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
+    platform: o.PlatformOption = None,
+    store: o.Store = None,
+    debug: o.Debug = False,
+) -> None:
+    """Show config, volumes, workdir, layers, sizes and hash; nothing is built."""
+    from assembler import inspection
+
+    with working(store, o.limits(None), "none") as work:
+        found = inspection.inspect(subject, o.wanted(platform), work.session)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        for line in inspection.lines(found):
+            typer.echo(line)
+
+
+def list_tree(
+    subject: _Subject,
+    path: Annotated[str, typer.Argument(metavar="PATH", help="Where to begin.")] = "/",
+    long: Annotated[bool, typer.Option("-l", help="Modes, owners, sizes and times.")] = False,
+    recursive: Annotated[bool, typer.Option("-R", help="With everything below.")] = False,
+    platform: o.PlatformOption = None,
+    store: o.Store = None,
+    limit: o.LimitOption = None,
+    debug: o.Debug = False,
+) -> None:
+    """List the merged tree of an image or a .gvmi, without building."""
+    from assembler import listing
+
+    with (
+        working(store, o.limits(limit), "none") as work,
+        listing.open_listing(subject, o.wanted(platform), work.session, work.progress) as tree,
+    ):
+        for line in listing.lines(tree, path, long=long, recursive=recursive):
+            typer.echo(line)
+
+
+def verify(file: _File, debug: o.Debug = False) -> None:
+    """Check a .gvmi: trailer, CRC, squashfs, JSON types, and what a guest needs."""
+    from assembler import verification
+
+    for line in verification.verify(file):
+        typer.echo(line)
+
+
+def print_hash(file: _File, debug: o.Debug = False) -> None:
+    """Print the SHA3-224 of a .gvmi, by which SDKs name it."""
+    from assembler import gvmi
+
+    gvmi.GvmiFile.read(file)
+    typer.echo(gvmi.image_hash(file))

@@ -1,0 +1,141 @@
+"""`build` and `convert`: the commands that make a .gvmi."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from assembler.cli import options as o
+from assembler.cli.working import working
+
+if TYPE_CHECKING:
+    from assembler.assembling import Assembled
+    from assembler.progress import Progress
+
+_BUILD_EXAMPLES = """\
+\b
+Examples:
+  golem-assemble build .
+  golem-assemble build -t golem-example -o example.gvmi .
+  golem-assemble build -f images/Dockerfile --build-arg VERSION=2 .
+  golem-assemble build --build-context debian:latest=oci:base .
+  golem-assemble build --preset small --source-date-epoch 0 .
+"""
+_CONVERT_EXAMPLES = """\
+\b
+Examples:
+  golem-assemble convert debian:bookworm-slim
+  golem-assemble convert -o node.gvmi docker://127.0.0.1:5000/node:20
+  golem-assemble convert oci:layout:latest
+  golem-assemble convert docker-archive:saved.tar
+"""
+
+BuildArg = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--build-arg",
+        metavar="NAME[=VALUE]",
+        help="Set an ARG; without a value, from the environment.",
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command(epilog=_BUILD_EXAMPLES)(build)
+    app.command(epilog=_CONVERT_EXAMPLES)(convert)
+
+
+def build(
+    context: Annotated[
+        Path, typer.Argument(metavar="CONTEXT", help="The folder with the Dockerfile.")
+    ],
+    file: Annotated[
+        str | None,
+        typer.Option("--file", "-f", metavar="FILE", help="The Dockerfile; - reads it from stdin."),
+    ] = None,
+    tag: Annotated[
+        str | None,
+        typer.Option("--tag", "-t", metavar="NAME[:TAG]", help="Name the image in the store."),
+    ] = None,
+    output: o.Output = None,
+    build_context: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--build-context", metavar="NAME=SOURCE", help="Take the image NAME from SOURCE."
+        ),
+    ] = None,
+    build_arg: BuildArg = None,
+    platform: o.PlatformOption = None,
+    compression: o.Compression = None,
+    level: o.Level = None,
+    preset: o.Preset = None,
+    block_size: o.BlockSize = 131072,
+    processors: o.Processors = None,
+    progress: o.ProgressMode = "auto",
+    quiet: o.Quiet = False,
+    report: o.Report = None,
+    source_date_epoch: o.Epoch = None,
+    keep_user: o.KeepUser = False,
+    store: o.Store = None,
+    limit: o.LimitOption = None,
+    debug: o.Debug = False,
+) -> None:
+    """Build a .gvmi from a Dockerfile."""
+    from assembler import building
+
+    squashfs = o.squashfs_options(compression, level, preset, block_size, processors)
+    request = building.Request.of(context, file, tag, build_context or (), build_arg or ())
+    settings = o.settings(output, squashfs, platform, source_date_epoch, keep_user)
+    with working(store, o.limits(limit), "none" if quiet else progress) as work:
+        result = building.build(request, settings, work.session, work.progress)
+    _tell(result, work.progress, quiet, report)
+
+
+def convert(
+    image: Annotated[
+        str,
+        typer.Argument(
+            metavar="IMAGE", help="A name, oci:DIR, oci-archive:FILE, docker-archive:FILE."
+        ),
+    ],
+    output: o.Output = None,
+    platform: o.PlatformOption = None,
+    compression: o.Compression = None,
+    level: o.Level = None,
+    preset: o.Preset = None,
+    block_size: o.BlockSize = 131072,
+    processors: o.Processors = None,
+    progress: o.ProgressMode = "auto",
+    quiet: o.Quiet = False,
+    report: o.Report = None,
+    source_date_epoch: o.Epoch = None,
+    keep_user: o.KeepUser = False,
+    store: o.Store = None,
+    limit: o.LimitOption = None,
+    debug: o.Debug = False,
+) -> None:
+    """Make a .gvmi of any image, as it is."""
+    from assembler import assembling
+    from layers.reference import parse_source
+
+    squashfs = o.squashfs_options(compression, level, preset, block_size, processors)
+    settings = o.settings(output, squashfs, platform, source_date_epoch, keep_user)
+    source = parse_source(image)
+    with working(store, o.limits(limit), "none" if quiet else progress) as work:
+        result = assembling.convert(source, settings, work.session, work.progress)
+    _tell(result, work.progress, quiet, report)
+
+
+def _tell(result: Assembled, progress: Progress, quiet: bool, path: Path | None) -> None:
+    from assembler import report
+
+    if path is not None:
+        report.write_report(path, report.report(result, progress))
+    if quiet:
+        typer.echo(str(result.packed.path))
+        return
+    for line in report.summary(result, progress):
+        typer.echo(line)

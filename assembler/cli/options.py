@@ -1,0 +1,152 @@
+"""The options that several commands share, and what becomes of them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from assembler.assembling import Settings, chosen_epoch
+from assembler.squashfs import COMPRESSIONS, PRESETS, SquashfsOptions
+from assembler.views import MODES
+from layers.descriptor import Platform
+from layers.limits import Limits
+from layers.sources import Wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="OUT.gvmi",
+        help="Where the image goes; default NAME-TAG-ID.gvmi here.",
+    ),
+]
+PlatformOption = Annotated[
+    str | None,
+    typer.Option(
+        "--platform",
+        metavar="OS/ARCH[/VARIANT]",
+        help="Which platform of the image; default linux/amd64.",
+    ),
+]
+Compression = Annotated[
+    str | None,
+    typer.Option(
+        "--compression",
+        metavar="|".join(COMPRESSIONS),
+        help="How to compress; default by --preset.",
+    ),
+]
+Level = Annotated[int | None, typer.Option("--level", metavar="N", help="The compressor's level.")]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        "--preset", metavar="|".join(PRESETS), help="gzip 1, gzip 6 (the default), or xz."
+    ),
+]
+BlockSize = Annotated[
+    int, typer.Option("--block-size", metavar="BYTES", help="Of the squashfs: 4096 to 1048576.")
+]
+Processors = Annotated[
+    int | None, typer.Option("--processors", metavar="N", help="For mksquashfs; default all.")
+]
+ProgressMode = Annotated[
+    str,
+    typer.Option("--progress", metavar="|".join(MODES), help="How progress is shown, on stderr."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the output's path alone.")]
+Report = Annotated[
+    Path | None,
+    typer.Option("--report", metavar="FILE", help="Write all there is to tell as JSON."),
+]
+Epoch = Annotated[
+    str | None,
+    typer.Option(
+        "--source-date-epoch",
+        metavar="N",
+        help="Seconds since 1970 for what the build stamps; default $SOURCE_DATE_EPOCH, else the "
+        "base image's creation.",
+    ),
+]
+KeepUser = Annotated[
+    bool, typer.Option("--keep-user", help="Write USER into the image, as UID:GID.")
+]
+Store = Annotated[
+    Path | None,
+    typer.Option(
+        "--store", metavar="DIR", help="The content store; default $XDG_CACHE_HOME/golem-assemble."
+    ),
+]
+LimitOption = Annotated[
+    list[str] | None,
+    typer.Option("--limit", metavar="NAME=N", help="Raise a limit on what images may hold."),
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+
+
+def wanted(platform: str | None) -> Wanted:
+    """Return the platform that was asked for, or the default."""
+    if platform is None:
+        return Wanted()
+    try:
+        return Wanted(Platform.parse(platform), explicit=True)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--platform") from None
+
+
+def squashfs_options(
+    compression: str | None,
+    level: int | None,
+    preset: str | None,
+    block_size: int,
+    processors: int | None,
+) -> SquashfsOptions:
+    """Join preset and single options; the single ones win."""
+    if preset is not None and preset not in PRESETS:
+        raise typer.BadParameter(f"choose one of {', '.join(PRESETS)}", param_hint="--preset")
+    if preset is not None and compression is not None:
+        raise typer.BadParameter("give either --preset or --compression", param_hint="--preset")
+    preset_compression, preset_level = PRESETS[preset or "balanced"]
+    if compression is None:
+        compression, level = preset_compression, level or preset_level
+    try:
+        return SquashfsOptions(compression, level, block_size, processors)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def settings(
+    output: Path | None,
+    squashfs: SquashfsOptions,
+    platform: str | None,
+    epoch: str | None,
+    keep_user: bool,
+) -> Settings:
+    """Join what `build` and `convert` have in common."""
+    return Settings(
+        output=output,
+        squashfs=squashfs,
+        wanted=wanted(platform),
+        epoch=chosen_epoch(epoch, os.environ),
+        keep_user=keep_user,
+    )
+
+
+def limits(values: Sequence[str] | None) -> Limits:
+    """Return the limits, with those that were raised by name."""
+    result = Limits()
+    for value in values or ():
+        name, equals, number = value.partition("=")
+        try:
+            if not equals:
+                raise ValueError("write it as NAME=N")
+            result = result.override(name, int(number))
+        except ValueError as error:
+            raise typer.BadParameter(f"{value}: {error}", param_hint="--limit") from None
+    return result

@@ -1,0 +1,45 @@
+"""The errors of building and packing: each says what happened, to which thing, and what to do.
+
+Everything raised on purpose by `assembler` descends from `AssemblerError`; what comes from
+`layers` descends from `layers.errors.LayersError`. The exit status of each class is the command
+line's business (`assembler.cli.exits`).
+"""
+
+from __future__ import annotations
+
+
+class AssemblerError(Exception):
+    """Root of this package's errors; its text is one paragraph for a person."""
+
+
+class DockerfileError(AssemblerError):
+    """A Dockerfile says something that is wrong, or that is not supported.
+
+    The text begins with `NAME:LINE:` so that editors can jump there.
+    """
+
+    def __init__(self, name: str, line: int, message: str) -> None:
+        super().__init__(f"{name}:{line}: {message}")
+        self.name = name
+        self.line = line
+        self.message = message
+
+
+class BuildError(AssemblerError):
+    """The build cannot be done as asked: a context, an option or an instruction's effect."""
+
+
+class GuestError(AssemblerError):
+    """The image could be made, but no provider could run it."""
+
+
+class OutputError(AssemblerError):
+    """The output cannot be written where it was asked for."""
+
+
+class SquashfsError(AssemblerError):
+    """mksquashfs or unsquashfs is missing, too old, failed, or was killed."""
+
+
+class GvmiError(AssemblerError):
+    """A file is not a sound .gvmi."""

@@ -1,0 +1,59 @@
+"""The last steps of every build: tree and config in, a `.gvmi` under its name out."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from assembler import gvmi
+from assembler.output import atomic
+from assembler.squashfs import write_squashfs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from assembler.progress import Progress
+    from assembler.squashfs import SquashfsOptions
+    from layers.tree import Tree
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A finished file. Sizes in bytes; *hash* is the SHA3-224 that SDKs name images by."""
+
+    path: Path
+    size: int
+    squashfs_size: int
+    hash: str
+
+
+def pack(
+    tree: Tree,
+    config: Mapping[str, Any],
+    target: Path,
+    options: SquashfsOptions,
+    epoch: int,
+    progress: Progress,
+) -> Packed:
+    """Write *tree* as a squashfs with *config* as its trailer; nothing stays behind on failure."""
+    trailer = gvmi.encode_trailer(config)
+    with atomic(target) as part:
+        with progress.step("squashfs"):
+            write_squashfs(tree, part, options, epoch, progress.squashed, progress.warn)
+        squashfs_size = _append(part.fileno(), trailer)
+        with progress.step("hash"):
+            digest = gvmi.image_hash(part.path)
+    return Packed(target, squashfs_size + len(trailer), squashfs_size, digest)
+
+
+def _append(descriptor: int, trailer: bytes) -> int:
+    """Pad the squashfs, add the trailer, and return where it begins."""
+    end = os.fstat(descriptor).st_size
+    size = end + gvmi.padding(end)
+    data = bytes(size - end) + trailer
+    while data:
+        written = os.pwrite(descriptor, data, end)
+        data, end = data[written:], end + written
+    return size

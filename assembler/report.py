@@ -1,0 +1,82 @@
+"""What a finished build says of itself: `--report`'s JSON, and the closing lines."""
+
+from __future__ import annotations
+
+import json
+import resource
+from typing import TYPE_CHECKING, Any
+
+from assembler.output import atomic
+from assembler.views import size
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from assembler.assembling import Assembled
+    from assembler.progress import Progress
+
+
+def report(result: Assembled, progress: Progress) -> dict[str, Any]:
+    """Return everything that there is to tell; sizes in bytes, times in seconds."""
+    packed, config = result.packed, result.config
+    return {
+        "path": str(packed.path.absolute()),
+        "hash": packed.hash,
+        "size": packed.size,
+        "squashfs_size": packed.squashfs_size,
+        "image_id": str(result.image_id),
+        "tag": result.tag,
+        "base": str(result.base_digest) if result.base_digest else None,
+        "layers": [str(layer) for layer in result.layers],
+        "volumes": sorted(result.trailer["Volumes"]),
+        "workdir": config.working_dir,
+        "env": list(config.env),
+        "warnings": progress.warnings,
+        "seconds": {name: round(value, 3) for name, value in progress.seconds.items()},
+        "total_seconds": round(progress.elapsed, 3),
+        "resources": _resources(),
+    }
+
+
+def write_report(path: Path, data: dict[str, Any]) -> None:
+    """Write the report as JSON, whole or not at all."""
+    with atomic(path) as temp:
+        temp.write(
+            json.dumps(data, indent=2, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+        )
+
+
+def summary(result: Assembled, progress: Progress) -> list[str]:
+    """Return the closing lines for people."""
+    packed = result.packed
+    count = len(progress.warnings)
+    lines = [
+        f"image     {packed.path}",
+        f"size      {size(packed.size)} ({packed.size:,} bytes)",
+        f"hash      {packed.hash}",
+        f"image id  {result.image_id.hex}",
+        f"time      {progress.elapsed:.1f} s",
+        f"warnings  {count or 'none'}",
+    ]
+    if result.tag:
+        lines.insert(0, f"Successfully tagged {result.tag}")
+    return lines
+
+
+def _resources() -> dict[str, Any]:
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return {
+        "self_cpu_seconds": round(own.ru_utime + own.ru_stime, 3),
+        "self_peak_rss_bytes": _peak_memory(),
+        "children_cpu_seconds": round(children.ru_utime + children.ru_stime, 3),
+    }
+
+
+def _peak_memory() -> int:
+    """Return this process's own peak; `ru_maxrss` would begin with that of whoever started it."""
+    with open("/proc/self/status", encoding="ascii") as status:
+        for line in status:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

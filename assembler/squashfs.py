@@ -1,0 +1,228 @@
+"""The mksquashfs process: its options, feeding it, and its failures.
+
+Everything goes through `write_squashfs`, so that another writer could stand behind it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+from assembler import superblock
+from assembler.errors import OutputError, SquashfsError
+from layers import tarstream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from layers.tempfiles import TempFile
+    from layers.tree import Tree
+
+_OLDEST = (4, 5)
+_PIPE_SIZE = 1 << 20
+_STDERR_SHOWN = 4096
+_WARNINGS_SHOWN = 20
+_PACKAGE = "install the package squashfs-tools (apt install squashfs-tools), 4.5 or newer"
+_LEVELS = {"gzip": range(1, 10), "lzo": range(1, 10), "zstd": range(1, 23)}
+_DEFAULT_LEVELS = {"gzip": 6, "lzo": 8, "zstd": 15}
+COMPRESSIONS = ("gzip", "lzo", "xz", "lz4", "zstd")
+PRESETS = {"fast": ("gzip", 1), "balanced": ("gzip", 6), "small": ("xz", None)}
+
+
+@dataclass(frozen=True, slots=True)
+class SquashfsOptions:
+    """How to compress. `level` and `processors` of `None` leave the choice open."""
+
+    compression: str = "gzip"
+    level: int | None = None
+    block_size: int = 128 * 1024
+    processors: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what mksquashfs would refuse, with a reason."""
+        if self.compression not in COMPRESSIONS:
+            raise ValueError(
+                f"{self.compression!r} is no compression; choose {', '.join(COMPRESSIONS)}"
+            )
+        levels = _LEVELS.get(self.compression)
+        if self.level is not None and levels is None:
+            raise ValueError(f"{self.compression} has no levels; leave --level out")
+        if self.level is not None and levels is not None and self.level not in levels:
+            raise ValueError(
+                f"{self.compression} has levels {levels[0]} to {levels[-1]}, not {self.level}"
+            )
+        if not 4096 <= self.block_size <= 1 << 20 or self.block_size & (self.block_size - 1):
+            raise ValueError("a block size is a power of two from 4096 to 1048576 bytes")
+        if self.processors is not None and self.processors < 1:
+            raise ValueError("--processors must be at least 1")
+
+    def arguments(self) -> list[str]:
+        """Return mksquashfs's options for this."""
+        arguments = ["-comp", self.compression, "-b", str(self.block_size)]
+        level = self.level or _DEFAULT_LEVELS.get(self.compression)
+        if level is not None:
+            arguments += ["-Xcompression-level", str(level)]
+        if self.processors is not None:
+            arguments += ["-processors", str(self.processors)]
+        return arguments
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """The tar for mksquashfs, planned before it starts, and its length in bytes."""
+
+    spans: list[tarstream.Span]
+    size: int
+
+    @classmethod
+    def of(cls, tree: Tree) -> Feed:
+        """Plan the tar of *tree*."""
+        spans = list(tarstream.spans(tree))
+        return cls(spans, tarstream.total_size(spans))
+
+
+def find_mksquashfs() -> str:
+    """Return the path of a mksquashfs that is new enough; else raise `SquashfsError`."""
+    program = find_tool("mksquashfs")
+    done = subprocess.run([program, "-version"], capture_output=True, text=True, check=False)
+    match = re.search(r"version (\d+)\.(\d+)", done.stdout)
+    if not match:
+        raise SquashfsError(
+            f"{program} does not tell its version (exit {done.returncode}); {_PACKAGE}"
+        )
+    if (int(match[1]), int(match[2])) < _OLDEST:
+        raise SquashfsError(
+            f"{program} is version {match[1]}.{match[2]}, too old to read a tar; {_PACKAGE}"
+        )
+    return program
+
+
+def find_tool(name: str) -> str:
+    """Return the path of one of squashfs-tools' programs."""
+    program = shutil.which(name)
+    if program is None:
+        raise SquashfsError(f"{name} is not on PATH; {_PACKAGE}")
+    return program
+
+
+def write_squashfs(
+    tree: Tree,
+    out: TempFile,
+    options: SquashfsOptions,
+    epoch: int,
+    progress: Callable[[int, int], None],
+    warn: Callable[[str], None],
+) -> None:
+    """Write *tree* as a squashfs into *out*. *progress* is told of (bytes fed, of how many).
+
+    The root directory's and the file system's times are *epoch*. On any failure `SquashfsError`
+    or `OutputError` is raised, and mksquashfs is gone.
+    """
+    program = find_mksquashfs()
+    feed = Feed.of(tree)
+    command = [program, "-", str(out.path), "-tar", "-noappend", "-quiet", "-no-progress"]
+    # The root's inode has to be found and stamped afterwards, so inodes stay uncompressed.
+    command += [*options.arguments(), "-noI", "-mkfs-time", str(epoch)]
+    root = tree.root
+    command += [
+        "-root-mode",
+        f"{root.mode:o}",
+        "-root-uid",
+        str(root.uid),
+        "-root-gid",
+        str(root.gid),
+    ]
+    with tempfile.TemporaryFile() as stderr:
+        with _running(command, stderr) as process:
+            fed = _feed(process, feed, progress)
+            status = process.wait()
+        if status != 0 or not fed:
+            raise _failure(status, _tail(stderr), out)
+        for line in _tail(stderr).splitlines()[:_WARNINGS_SHOWN]:
+            warn(f"mksquashfs: {line}")
+    try:
+        superblock.stamp(out.fileno(), epoch, epoch)
+    except ValueError as error:
+        raise SquashfsError(f"{program} wrote a squashfs that cannot be used: {error}") from None
+
+
+@contextmanager
+def _running(command: list[str], stderr: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """Start mksquashfs; whatever happens, it does not outlive the context."""
+    # SOURCE_DATE_EPOCH would make mksquashfs lower the times of files.
+    environment = {key: value for key, value in os.environ.items() if key != "SOURCE_DATE_EPOCH"}
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=stderr,
+        env=environment,
+        process_group=0,  # a Ctrl-C is ours to handle, once
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        with suppress(BrokenPipeError):
+            if process.stdin is not None:
+                process.stdin.close()
+        process.wait()
+
+
+def _feed(
+    process: subprocess.Popen[bytes], feed: Feed, progress: Callable[[int, int], None]
+) -> bool:
+    """Send the tar; return whether all of it was taken."""
+    if process.stdin is None:  # pragma: no cover - it was asked for a pipe
+        return False
+    pipe = process.stdin.fileno()
+    with suppress(OSError):
+        # Beyond the user's limit for pipes; the default works too.
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
+    done = 0
+
+    def sent(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(done, feed.size)
+
+    try:
+        tarstream.send(feed.spans, pipe, sent)
+        process.stdin.close()
+    except BrokenPipeError:
+        return False
+    return True
+
+
+def _failure(status: int, stderr: str, out: TempFile) -> Exception:
+    folder = out.path.parent
+    if "No space left on device" in stderr or "Disk quota exceeded" in stderr:
+        return OutputError(
+            f"{folder}: no space left on this disk for the squashfs; make room, or choose another "
+            "place by -o"
+        )
+    if status < 0:
+        name = signal.Signals(-status).name
+        hint = " (out of memory?)" if -status == signal.SIGKILL else ""
+        return SquashfsError(
+            f"mksquashfs was ended by {name}{hint}; nothing was written, try again"
+        )
+    reason = " ".join(stderr.split()) or "it gave no reason"
+    if status == 0:
+        return SquashfsError(f"mksquashfs stopped before it had read everything: {reason}")
+    return SquashfsError(f"mksquashfs failed with exit status {status}: {reason}")
+
+
+def _tail(stderr: IO[bytes]) -> str:
+    end = stderr.seek(0, os.SEEK_END)
+    stderr.seek(max(0, end - _STDERR_SHOWN))
+    return stderr.read().decode("utf-8", "replace").strip()

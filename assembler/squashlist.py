@@ -1,0 +1,136 @@
+"""What is inside a squashfs: unsquashfs's pseudo-file listing as a `Tree` without data."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from typing import IO, TYPE_CHECKING
+
+from assembler.errors import SquashfsError
+from assembler.squashfs import find_tool
+from layers.tarindex import Kind
+from layers.tree import Node, Tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_END = b"# START OF DATA"
+_NAME = rb"((?:[^\\ \n]|\\.)+)"
+_LINE = re.compile(_NAME + rb" ([A-Z]) (.*)", re.DOTALL)
+_KINDS = {
+    b"D": Kind.DIRECTORY,
+    b"R": Kind.FILE,
+    b"S": Kind.SYMLINK,
+    b"C": Kind.CHAR,
+    b"B": Kind.BLOCK,
+    b"I": Kind.FIFO,
+}
+_ENTRY_LIMIT = 5_000_000
+_LINE_LIMIT = 1 << 16
+
+
+def read_tree(path: Path) -> tuple[Tree, dict[Node, int]]:
+    """Return the tree of the squashfs at the head of *path*, and the sizes of its files in bytes.
+
+    Raises `SquashfsError` where unsquashfs is missing or finds the squashfs broken.
+    """
+    program = find_tool("unsquashfs")
+    command = [program, "-no-progress", "-quiet", "-pf", "/dev/stdout", str(path)]
+    tree = Tree()
+    sizes: dict[Node, int] = {}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    complete = False
+    try:
+        if process.stdout is None:  # pragma: no cover - it was asked for a pipe
+            raise SquashfsError(f"{program} cannot be read from")
+        for line in _lines(process.stdout):
+            if line.startswith(_END):
+                complete = True
+                break
+            _add(tree, sizes, line)
+    except (ValueError, LookupError):
+        raise SquashfsError(
+            f"{path}: unsquashfs lists {line[:100]!r}, which makes no sense"
+        ) from None
+    finally:
+        # What follows the listing is all the files' data: nobody waits for that.
+        process.kill()
+        stderr = process.communicate()[1]
+    if not complete:
+        reason = " ".join(stderr.decode("utf-8", "replace").split())[:500]
+        raise SquashfsError(f"{path}: the squashfs is damaged: {reason or 'unsquashfs gave up'}")
+    return tree, sizes
+
+
+def _lines(stream: IO[bytes]) -> Iterator[bytes]:
+    """Yield whole records: a newline in a name is escaped by a backslash before it."""
+    held = b""
+    for _ in range(_ENTRY_LIMIT):
+        line = stream.readline(_LINE_LIMIT)
+        if not line:
+            return
+        held += line
+        body = held[:-1] if held.endswith(b"\n") else held
+        if (len(body) - len(body.rstrip(b"\\"))) % 2:
+            continue
+        if not body.startswith(b"#") or body.startswith(_END):
+            yield body
+        held = b""
+
+
+def _add(tree: Tree, sizes: dict[Node, int], line: bytes) -> None:
+    match = _LINE.fullmatch(line)
+    if match is None:
+        # The rest of a symbolic link's target that holds a newline: no name of its own.
+        return
+    path, letter, rest = _unescape(match[1]), match[2], match[3]
+    names = [name for name in path.split(b"/") if name]
+    if letter == b"L":
+        target = tree.find(_unescape(rest), follow=False)
+        if target is not None and names:
+            _parent(tree, names).children[names[-1]] = target
+        return
+    node = _node(letter, rest)
+    if node is None:
+        return
+    if node.kind is Kind.FILE:
+        sizes[node] = int(rest.split(b" ")[4])
+    if names:
+        _parent(tree, names).children[names[-1]] = node
+    else:
+        tree.root = node
+
+
+def _node(letter: bytes, rest: bytes) -> Node | None:
+    kind = _KINDS.get(letter)
+    fields = rest.split(b" ", 4)
+    if kind is None or len(fields) < 4:
+        return None
+    mtime, mode, uid, gid = int(fields[0]), int(fields[1], 8), int(fields[2]), int(fields[3])
+    node = Node(kind, mode, uid, gid, mtime)
+    if kind is Kind.SYMLINK:
+        node.target = fields[4]
+    elif kind in (Kind.CHAR, Kind.BLOCK):
+        major, minor = (int(field) for field in fields[4].split(b" "))
+        node.device = _device(major, minor)
+    return node
+
+
+def _device(major: int, minor: int) -> tuple[int, int]:
+    """Undo unsquashfs 4.5's way of printing numbers over 255: the stored word, cut at bit 8."""
+    if major <= 0xFFF:
+        return major, minor
+    word = major << 8 | minor
+    return word >> 8 & 0xFFF, word & 0xFF | word >> 12 & 0xFFF00
+
+
+def _parent(tree: Tree, names: list[bytes]) -> Node:
+    node = tree.root
+    for name in names[:-1]:
+        node = node.children[name]
+    return node
+
+
+def _unescape(name: bytes) -> bytes:
+    return re.sub(rb"\\(.)", rb"\1", name, flags=re.DOTALL)

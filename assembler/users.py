@@ -1,0 +1,77 @@
+"""User and group names, looked up in the image's own `/etc/passwd` and `/etc/group`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from assembler.errors import BuildError
+from layers.tree import TreeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from layers.tree import Tree
+
+_DATABASE_LIMIT = 16 * 1024 * 1024
+_ID_MAX = 0xFFFFFFFF
+
+
+def resolve_user(tree: Tree, user: str) -> tuple[int, int]:
+    """Return (uid, gid) for `USER`'s forms: name, uid, name:group, uid:gid; empty is 0:0.
+
+    A user without a group has the group that `/etc/passwd` gives it; a uid that is not there has
+    group 0. An unknown name is a `BuildError`.
+    """
+    name, colon, group = user.partition(":")
+    uid, gid = _user(tree, name)
+    if colon and group:
+        gid = _group(tree, group)
+    return uid, gid
+
+
+def _user(tree: Tree, name: str) -> tuple[int, int]:
+    if not name:
+        return 0, 0
+    number = _number(name)
+    for fields in _records(tree, b"etc/passwd"):
+        if len(fields) < 4:
+            continue
+        uid, gid = _number(fields[2]), _number(fields[3])
+        if uid is not None and gid is not None and (fields[0] == name or uid == number):
+            return uid, gid
+    if number is None:
+        raise BuildError(f"the user {name!r} is not in the image's /etc/passwd; use its number")
+    return number, 0
+
+
+def _group(tree: Tree, name: str) -> int:
+    number = _number(name)
+    if number is not None:
+        return number
+    for fields in _records(tree, b"etc/group"):
+        gid = _number(fields[2]) if len(fields) > 2 else None
+        if fields[0] == name and gid is not None:
+            return gid
+    raise BuildError(f"the group {name!r} is not in the image's /etc/group; use its number")
+
+
+def _number(text: str) -> int | None:
+    if text.isascii() and text.isdigit() and int(text) <= _ID_MAX:
+        return int(text)
+    return None
+
+
+def _records(tree: Tree, path: bytes) -> Iterator[list[str]]:
+    try:
+        node = tree.find(path)
+    except TreeError:
+        return
+    if node is None or node.data is None or node.data.segments is not None:
+        return
+    if node.data.size > _DATABASE_LIMIT:
+        raise BuildError(
+            f"the image's /{path.decode()} has {node.data.size:,} bytes, too many to read"
+        )
+    raw = node.data.file.read_at(node.data.offset, node.data.size)
+    for line in raw.decode("utf-8", "surrogateescape").splitlines():
+        yield line.split(":")

@@ -1,0 +1,17 @@
+"""OCI images as data: where they come from, how their layers merge, and the file system they make.
+
+The package knows nothing of Golem, Dockerfiles or terminals and can be used alone. From the core
+(pure data) to the edge (I/O):
+
+    digest, reference, descriptor, image     the words of the specifications, as types
+    tarheader, tarindex                      one pass over a layer tar -> `Entry` records
+    tree, merge                              entries of all layers -> one `Tree`
+    imagefs                                  the `Tree` as a PyFilesystem, copy on write
+    tarwriter, tarstream                     the `Tree` -> spans of tar bytes -> a pipe
+    codec, spool                             a compressed blob -> a plain tar on disk, verified
+    tempfiles, store, layout, archive        images on this machine
+    auth, registry                           images elsewhere
+    sources                                  `open_image(reference)`: any of these -> `Image`
+
+`layers` never imports `assembler`.
+"""

@@ -1,0 +1,262 @@
+"""Index, manifest, config: typed views of JSON that keep the fields they do not know.
+
+OCI image-spec v1.1 (image-index.md, manifest.md, config.md) and Docker's schema 2. What was hashed
+is what is parsed: each view is made from raw bytes and keeps them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from layers import descriptor as media
+from layers.descriptor import Descriptor, Platform
+from layers.digest import Digest, verify
+from layers.errors import MalformedImage, Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+JSON_LIMIT = 16 * 1024 * 1024
+"""Largest manifest, index or config that is read, in bytes."""
+
+_LAYER_COUNT_LIMIT = 2000
+
+
+def parse_object(raw: bytes, what: str) -> dict[str, Any]:
+    """Parse *raw* as one JSON object; anything else is a `MalformedImage` naming *what*."""
+    if len(raw) > JSON_LIMIT:
+        raise MalformedImage(f"{what}: {len(raw):,} bytes of JSON, more than {JSON_LIMIT:,}")
+    try:
+        data = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise MalformedImage(f"{what} is not valid JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise MalformedImage(f"{what} must be a JSON object")
+    return data
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An image index or Docker manifest list."""
+
+    raw: bytes
+    manifests: tuple[Descriptor, ...]
+
+    @classmethod
+    def parse(cls, raw: bytes, what: str) -> Self:
+        """Read the descriptors of an index."""
+        data = parse_object(raw, what)
+        manifests = data.get("manifests")
+        if not isinstance(manifests, list):
+            raise MalformedImage(f"{what}: an index needs a list of manifests")
+        return cls(raw, tuple(Descriptor.from_json(item) for item in manifests))
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """An image manifest: the config and the layers, bottom first."""
+
+    raw: bytes
+    media_type: str
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+
+    @classmethod
+    def parse(cls, raw: bytes, what: str) -> Self:
+        """Read a manifest; artifacts and schema 1 are refused with advice."""
+        data = parse_object(raw, what)
+        if data.get("schemaVersion") == 1:
+            raise Unsupported(schema_1_advice(what))
+        config, layers = data.get("config"), data.get("layers")
+        if not isinstance(config, dict) or not isinstance(layers, list):
+            raise MalformedImage(f"{what}: a manifest needs a config and a list of layers")
+        if len(layers) > _LAYER_COUNT_LIMIT:
+            raise MalformedImage(f"{what}: {len(layers)} layers, more than {_LAYER_COUNT_LIMIT}")
+        manifest = cls(
+            raw=raw,
+            media_type=data.get("mediaType") or media.OCI_MANIFEST,
+            config=Descriptor.from_json(config),
+            layers=tuple(Descriptor.from_json(layer) for layer in layers),
+        )
+        if manifest.config.media_type not in {media.OCI_CONFIG, media.DOCKER_CONFIG, ""}:
+            raise Unsupported(
+                f"{what} holds {manifest.config.media_type!r}, not a container image; "
+                "name an image that can be run"
+            )
+        return manifest
+
+    @property
+    def digest(self) -> Digest:
+        """The manifest's own digest."""
+        return Digest.of(self.raw)
+
+
+def schema_1_advice(what: str) -> str:
+    """Say why a schema 1 manifest is refused, and the way out."""
+    return (
+        f"{what} is a Docker schema 1 manifest, a format abandoned in 2017 that cannot be verified;"
+        " push the image again with a current tool (skopeo copy --format oci does it)"
+    )
+
+
+def manifest_kind(raw: bytes, media_type: str, what: str) -> type[Index | Manifest]:
+    """Tell an index from a manifest by its media type, else by its content."""
+    if media_type in media.SCHEMA_1:
+        raise Unsupported(schema_1_advice(what))
+    if media_type in media.INDEX_TYPES:
+        return Index
+    if media_type in media.MANIFEST_TYPES:
+        return Manifest
+    data = parse_object(raw, what)
+    declared = data.get("mediaType")
+    if declared in media.INDEX_TYPES or (declared is None and "manifests" in data):
+        return Index
+    return Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class ImageConfig:
+    """An image configuration (config.md). `data` is the whole object, unknown fields included."""
+
+    data: Mapping[str, Any]
+
+    @classmethod
+    def parse(cls, raw: bytes, what: str) -> Self:
+        """Read and check what is used: platform strings, diff_ids, the types below `config`."""
+        config = cls(parse_object(raw, what))
+        _check_config(config.data, what)
+        return config
+
+    @property
+    def platform(self) -> Platform:
+        """The platform that the image is for."""
+        return Platform.from_json(self.data)
+
+    @property
+    def diff_ids(self) -> tuple[Digest, ...]:
+        """The digests of the plain layer tars, bottom first."""
+        return tuple(Digest.parse(item) for item in self.data.get("rootfs", {}).get("diff_ids", ()))
+
+    @property
+    def created(self) -> str | None:
+        """RFC 3339 time of the image's making, where it says."""
+        return self.data.get("created")
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The `config` object: what a container is started with."""
+        return self.data.get("config") or {}
+
+    @property
+    def env(self) -> tuple[str, ...]:
+        """`NAME=value` strings."""
+        return tuple(self.settings.get("Env") or ())
+
+    @property
+    def volumes(self) -> tuple[str, ...]:
+        """The volumes' paths, sorted."""
+        return tuple(sorted(self.settings.get("Volumes") or ()))
+
+    @property
+    def working_dir(self) -> str:
+        """The working directory; empty where unset."""
+        return self.settings.get("WorkingDir") or ""
+
+    @property
+    def user(self) -> str:
+        """The user, as written; empty where unset."""
+        return self.settings.get("User") or ""
+
+    def serialize(self) -> bytes:
+        """Return the JSON whose digest is the image id; the same data give the same bytes."""
+        return json.dumps(self.data, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+_STRING_LISTS = ("Env", "Cmd", "Entrypoint", "OnBuild", "Shell")
+_STRINGS = ("User", "WorkingDir", "StopSignal")
+_OBJECTS = ("Volumes", "ExposedPorts", "Labels")
+
+
+def _check_config(data: Mapping[str, Any], what: str) -> None:
+    rootfs = data.get("rootfs", {})
+    if not isinstance(rootfs, dict) or not isinstance(rootfs.get("diff_ids", []), list):
+        raise MalformedImage(f"{what}: rootfs.diff_ids must be a list of digests")
+    for item in rootfs.get("diff_ids", ()):
+        Digest.parse(item)
+    if not isinstance(data.get("created", ""), str | None):
+        raise MalformedImage(f"{what}: created must be a string")
+    if not isinstance(data.get("history", []), list | None):
+        raise MalformedImage(f"{what}: history must be a list")
+    Platform.from_json(data)
+    settings = data.get("config")
+    if not isinstance(settings, dict | None):
+        raise MalformedImage(f"{what}: config must be an object")
+    _check_settings(settings or {}, what)
+
+
+def _check_settings(settings: Mapping[str, Any], what: str) -> None:
+    for key in _STRING_LISTS:
+        value = settings.get(key)
+        if value is not None and not (
+            isinstance(value, list) and all(isinstance(item, str) for item in value)
+        ):
+            raise MalformedImage(f"{what}: config.{key} must be a list of strings")
+    for key in _STRINGS:
+        if not isinstance(settings.get(key), str | None):
+            raise MalformedImage(f"{what}: config.{key} must be a string")
+    for key in _OBJECTS:
+        if not isinstance(settings.get(key), dict | None):
+            raise MalformedImage(f"{what}: config.{key} must be an object")
+
+
+class BlobSource(Protocol):
+    """Whatever holds blobs: a store, a layout, an archive, a registry behind a store."""
+
+    def open_blob(self, descriptor: Descriptor) -> AbstractContextManager[Iterator[bytes]]:
+        """Open the blob's chunks; whoever reads to the end has had size and digest checked."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image, wherever it comes from: its name, manifest, config, and the source of its blobs."""
+
+    name: str
+    manifest: Manifest
+    config: ImageConfig
+    config_raw: bytes
+    source: BlobSource
+
+    @classmethod
+    def load(cls, name: str, manifest: Manifest, config_raw: bytes, source: BlobSource) -> Self:
+        """Join a manifest and its config, which must be the one it names and agree with it."""
+        what = f"{name}: config {manifest.config.digest}"
+        verify(config_raw, manifest.config.digest, what)
+        config = ImageConfig.parse(config_raw, what)
+        if len(config.diff_ids) != len(manifest.layers):
+            raise MalformedImage(
+                f"{name}: the manifest has {len(manifest.layers)} layers, the config "
+                f"{len(config.diff_ids)} diff_ids; the image is damaged, push it again"
+            )
+        return cls(name, manifest, config, config_raw, source)
+
+    @property
+    def id(self) -> Digest:
+        """The image id: the digest of the config."""
+        return self.manifest.config.digest
+
+
+def build_manifest(config: Descriptor, layers: Sequence[Descriptor]) -> bytes:
+    """Return the JSON of an OCI manifest for a config and its layers, bottom first."""
+    return json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": media.OCI_MANIFEST,
+            "config": config.to_json(),
+            "layers": [layer.to_json() for layer in layers],
+        },
+        separators=(",", ":"),
+    ).encode()

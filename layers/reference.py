@@ -1,0 +1,144 @@
+"""References: how people name images (distribution/reference's grammar, Docker Hub's rules)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Self
+
+from layers.digest import Digest
+from layers.errors import InvalidReference, MalformedImage
+
+DOCKER_HUB = "docker.io"
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_LOCAL_TRANSPORTS = ("oci", "oci-archive", "docker-archive")
+_NAME_LIMIT = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """An image in a registry: `host/repository[:tag][@digest]`, Docker Hub's defaults filled in."""
+
+    host: str
+    repository: str
+    tag: str | None = None
+    digest: Digest | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a reference as `docker pull` does: `latest` where there is no tag and no digest."""
+        rest, digest = _split_digest(text)
+        rest, tag = _split_tag(rest)
+        host, repository = _split_host(rest)
+        if len(f"{host}/{repository}") > _NAME_LIMIT:
+            raise InvalidReference(f"{text!r:.300}: a name has at most {_NAME_LIMIT} characters")
+        if not _HOST.fullmatch(host):
+            raise InvalidReference(f"{text!r}: {host!r} is not a registry host")
+        if not _REPOSITORY.fullmatch(repository):
+            raise InvalidReference(f"{text!r}: {_repository_advice(repository)}")
+        if tag is not None and not _TAG.fullmatch(tag):
+            raise InvalidReference(f"{text!r}: {tag!r} is not a tag")
+        if tag is None and digest is None:
+            tag = "latest"
+        return cls(host, repository, tag, digest)
+
+    @property
+    def familiar(self) -> str:
+        """The name as `docker images` shows it: without Docker Hub's host and `library/`."""
+        if self.host != DOCKER_HUB:
+            return f"{self.host}/{self.repository}"
+        return self.repository.removeprefix("library/")
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the registry is on this machine, and so spoken to by http, as Docker does."""
+        name = self.host.rsplit(":", 1)[0] if not self.host.endswith("]") else self.host
+        return name == "localhost" or name.startswith("127.") or name == "[::1]"
+
+    def at(self, digest: Digest) -> Self:
+        """Return the same repository, at *digest*."""
+        return replace(self, tag=None, digest=digest)
+
+    def __str__(self) -> str:
+        tag = f":{self.tag}" if self.tag else ""
+        digest = f"@{self.digest}" if self.digest else ""
+        return f"{self.familiar}{tag}{digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalReference:
+    """An image in a folder or file: `oci:DIR[:tag]`, `oci-archive:FILE`, `docker-archive:FILE`."""
+
+    transport: str
+    path: str
+    tag: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.transport}:{self.path}" + (f":{self.tag}" if self.tag else "")
+
+
+def parse_source(text: str) -> Reference | LocalReference:
+    """Read what people type for an image, whatever the transport (containers-transports(5))."""
+    if not text or text != text.strip():
+        raise InvalidReference(f"{text!r} is not an image reference")
+    if text.startswith("docker://"):
+        return Reference.parse(text.removeprefix("docker://"))
+    if text.startswith("docker-image://"):
+        return Reference.parse(text.removeprefix("docker-image://"))
+    transport, colon, rest = text.partition(":")
+    if colon and transport in _LOCAL_TRANSPORTS:
+        return _parse_local(text, transport, rest)
+    return Reference.parse(text)
+
+
+def _parse_local(text: str, transport: str, rest: str) -> LocalReference:
+    rest = rest.removeprefix("//") if rest.startswith("///") else rest
+    path, tag = rest, None
+    # A colon after the last slash begins the tag; earlier ones are part of the path. What follows
+    # an archive's path may itself be a name with slashes (docker-archive:FILE:repo/name:tag).
+    head, colon, tail = rest.partition(":")
+    if colon and (transport == "docker-archive" or "/" not in tail):
+        path, tag = head, tail
+    if not path:
+        raise InvalidReference(f"{text!r}: a path must follow {transport}:")
+    return LocalReference(transport, path, tag or None)
+
+
+def _split_digest(text: str) -> tuple[str, Digest | None]:
+    rest, at, digest = text.partition("@")
+    if not at:
+        return rest, None
+    try:
+        return rest, Digest.parse(digest)
+    except MalformedImage as error:
+        raise InvalidReference(f"{text!r:.300}: {error}") from None
+
+
+def _split_tag(text: str) -> tuple[str, str | None]:
+    slash, colon = text.rfind("/"), text.rfind(":")
+    if colon > slash:
+        return text[:colon], text[colon + 1 :]
+    return text, None
+
+
+def _split_host(text: str) -> tuple[str, str]:
+    first, slash, rest = text.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost"):
+        host, repository = first, rest
+    else:
+        host, repository = DOCKER_HUB, text
+    if host in {"index.docker.io", "registry-1.docker.io"}:
+        host = DOCKER_HUB
+    if host == DOCKER_HUB and "/" not in repository:
+        repository = f"library/{repository}"
+    return host, repository
+
+
+def _repository_advice(repository: str) -> str:
+    if repository.lower() != repository:
+        return f"a repository name must be lower case, as {repository.lower()!r} is"
+    return f"{repository!r} is not a repository name (lower-case letters, digits, . _ - and /)"

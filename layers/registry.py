@@ -1,0 +1,284 @@
+"""Registries (OCI distribution-spec v1.1): manifests and blobs, verified, resumed, retried.
+
+Built on `oras.provider.Registry`, its request and its authentication. Added to it: raw manifest
+bytes that are hashed before they are parsed, blobs as streams that go on where they were cut,
+time limits, and bounded retries that honour Retry-After.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import random
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import oras.provider
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from layers import descriptor as media
+from layers.auth import ChallengeAuth, find_credentials
+from layers.digest import Digest, verify
+from layers.errors import (
+    AccessDenied,
+    ImageNotFound,
+    MalformedImage,
+    RegistryUnavailable,
+)
+from layers.image import JSON_LIMIT
+from layers.reference import DOCKER_HUB
+from layers.store import CHUNK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from layers.descriptor import Descriptor
+    from layers.reference import Reference
+
+_HUB_ENDPOINT = "registry-1.docker.io"
+_ACCEPT = ", ".join((*media.INDEX_TYPES, *media.MANIFEST_TYPES, *media.SCHEMA_1))
+_TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
+_TAGS_SHOWN = 20
+_plain_request = inspect.unwrap(oras.provider.Registry.do_request)
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a registry is waited for. Times in seconds."""
+
+    tries: int = 4
+    pause: float = 0.5
+    """Before the second try; doubled each time, with jitter."""
+    longest_pause: float = 60.0
+    """The most that Retry-After can ask for."""
+    connect_timeout: float = 10.0
+    read_timeout: float = 60.0
+    resumes: int = 20
+    """How often one blob may be cut and continued."""
+    sleep: Callable[[float], None] = time.sleep
+
+
+class _TimedAdapter(HTTPAdapter):
+    """oras gives its requests no time limit."""
+
+    def __init__(self, patience: Patience) -> None:
+        self._timeout = (patience.connect_timeout, patience.read_timeout)
+        super().__init__()
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:  # type: ignore[override] # the same keywords, untyped
+        kwargs["timeout"] = kwargs.get("timeout") or self._timeout
+        return super().send(request, **kwargs)
+
+
+class Registry(oras.provider.Registry):  # type: ignore[misc] # oras has no types
+    """One repository of a registry. Not for several threads at once: `clone` gives each its own."""
+
+    def __init__(self, reference: Reference, patience: Patience | None = None) -> None:
+        host = _HUB_ENDPOINT if reference.host == DOCKER_HUB else reference.host
+        super().__init__(hostname=host, insecure=reference.is_loopback)
+        self._reference = reference
+        self._patience = patience or Patience()
+        adapter = _TimedAdapter(self._patience)
+        self.session.mount("https://", adapter)
+        self.session.mount("http://", adapter)
+        # Credentials come from `auth` alone: ~/.netrc would override what a login left.
+        self.session.trust_env = not reference.is_loopback
+        self.session.headers["User-Agent"] = "golem-assemble"
+        self.auth = ChallengeAuth(reference, find_credentials(reference, os.environ))
+        self.auth.session = self.session
+        self.auth._tls_verify = True  # noqa: SLF001 - where oras's factory puts it
+        self.auth.prefix = self.prefix
+        self._base = f"{self.prefix}://{host}/v2/{reference.repository}"
+
+    def clone(self) -> Registry:
+        """Return another client of the same repository, with the token that this one has."""
+        twin = Registry(self._reference, self._patience)
+        twin.auth.token = self.auth.token
+        return twin
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.session.close()
+
+    def manifest(self, tag: str | None, digest: Digest | None) -> tuple[bytes, str, Digest]:
+        """Return a manifest's raw bytes, its media type and its digest; *digest* wins over *tag*.
+
+        Bytes that do not have the digest they should have are a `DigestMismatch`.
+        """
+        what = f"{self._reference}: manifest"
+        response = self.do_request(
+            f"{self._base}/manifests/{digest or tag}", headers={"Accept": _ACCEPT}, stream=True
+        )
+        with response:
+            if response.status_code == 404:
+                raise self._not_found(tag, digest)
+            self._check(response)
+            raw = _read_limited(response, what)
+            promised = digest or _promised_digest(response)
+            media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
+        if promised:
+            verify(raw, promised, what)
+        return raw, media_type, promised or Digest.of(raw)
+
+    def tags(self) -> list[str]:
+        """Return the repository's tags, or as many as come on the first page; empty if unknown."""
+        response = self.do_request(f"{self._base}/tags/list?n=100")
+        if response.status_code != 200 or len(response.content) > JSON_LIMIT:
+            return []
+        try:
+            tags = response.json().get("tags")
+        except (ValueError, AttributeError):
+            return []
+        return [tag for tag in tags or [] if isinstance(tag, str)]
+
+    def blob(self, blob: Descriptor) -> Iterator[bytes]:
+        """Yield a blob's bytes, going on after interruptions. They are not verified here.
+
+        More bytes than *blob* promises may come (whoever verifies will say so), fewer may not.
+        """
+        offset = 0
+        for attempt in range(1 + self._patience.resumes):
+            progress = offset
+            try:
+                for chunk in self._blob_from(blob, offset):
+                    offset += len(chunk)
+                    yield chunk
+            except (urllib3.exceptions.HTTPError, requests.RequestException, OSError) as error:
+                problem = _describe(error)
+            else:
+                if offset >= blob.size:
+                    return
+                problem = "the connection was closed early"
+            if offset == progress and attempt >= self._patience.tries:
+                break
+            self._patience.sleep(self._pause(min(attempt, 3)))
+        raise RegistryUnavailable(
+            f"{self._reference}: blob {blob.digest} was cut off {attempt + 1} times, last after "
+            f"{offset:,} of {blob.size:,} bytes ({problem}); try again later"
+        )
+
+    def do_request(  # the signature is oras's
+        self,
+        url: str,
+        method: str = "GET",
+        data: dict[str, Any] | bytes | None = None,
+        headers: dict[str, str] | None = None,
+        json: dict[str, Any] | None = None,
+        stream: bool = False,
+    ) -> requests.Response:
+        """Make a request, authenticated when asked to; transient failures are tried again."""
+        began = time.monotonic()
+        for attempt in range(1, self._patience.tries + 1):
+            try:
+                response: requests.Response = _plain_request(
+                    self, url, method, data, dict(headers or {}), json, stream
+                )
+            except requests.RequestException as error:
+                problem, wait = _describe(error), None
+                if not _may_pass(error):
+                    break
+            except ValueError as error:
+                raise RegistryUnavailable(
+                    f"{self._reference.host}: an answer cannot be understood ({error})"
+                ) from None
+            else:
+                if response.status_code not in _TRANSIENT:
+                    return response
+                problem, wait = f"it answers {response.status_code}", self._retry_after(response)
+                response.close()
+            if attempt < self._patience.tries:
+                self._patience.sleep(self._pause(attempt - 1) if wait is None else wait)
+        spent = time.monotonic() - began
+        times = f"tried {attempt} times in {spent:.0f} s" if attempt > 1 else "not tried again"
+        raise RegistryUnavailable(
+            f"{self._reference.host}: {problem}; is the registry running and reachable? ({times})"
+        )
+
+    def _blob_from(self, blob: Descriptor, offset: int) -> Iterator[bytes]:
+        headers = {"Accept-Encoding": "identity"}
+        if offset:
+            headers["Range"] = f"bytes={offset}-"
+        response = self.do_request(
+            f"{self._base}/blobs/{blob.digest}", headers=headers, stream=True
+        )
+        with response:
+            if response.status_code == 404:
+                raise ImageNotFound(f"{self._reference}: the registry has lost blob {blob.digest}")
+            self._check(response)
+            # A server that knows no ranges begins again at the first byte.
+            skip = offset if response.status_code == 200 else 0
+            while chunk := response.raw.read(CHUNK):
+                if skip:
+                    skipped = min(skip, len(chunk))
+                    chunk, skip = chunk[skipped:], skip - skipped
+                if chunk:
+                    yield chunk
+
+    def _check(self, response: requests.Response) -> None:
+        status = response.status_code
+        if status in {200, 206}:
+            return
+        if status in {401, 403}:
+            denied: AccessDenied = self.auth.denied(status)
+            raise denied
+        raise RegistryUnavailable(
+            f"{self._reference}: the registry answers {status}; try again later"
+        )
+
+    def _not_found(self, tag: str | None, digest: Digest | None) -> ImageNotFound:
+        tags = self.tags()
+        if not tags:
+            return ImageNotFound(
+                f"{self._reference}: {self._reference.host} has no repository "
+                f"{self._reference.repository!r}; check the name"
+            )
+        shown = ", ".join(sorted(tags)[:_TAGS_SHOWN]) + (" ..." if len(tags) > _TAGS_SHOWN else "")
+        wanted = f"manifest {digest}" if digest else f"tag {tag!r}"
+        return ImageNotFound(f"{self._reference}: there is no {wanted}; the repository has {shown}")
+
+    def _retry_after(self, response: requests.Response) -> float | None:
+        """Return the seconds that Retry-After asks for, within reason (RFC 9110, 10.2.3)."""
+        value = response.headers.get("Retry-After", "")
+        return min(float(value), self._patience.longest_pause) if value.isdigit() else None
+
+    def _pause(self, doublings: int) -> float:
+        # Jitter, so that many builders that failed together do not return together.
+        return float(self._patience.pause * 2**doublings * random.uniform(0.75, 1.25))  # noqa: S311
+
+
+def _read_limited(response: requests.Response, what: str) -> bytes:
+    raw: bytes = response.raw.read(JSON_LIMIT + 1, decode_content=True)
+    if len(raw) > JSON_LIMIT:
+        raise MalformedImage(f"{what} has more than {JSON_LIMIT:,} bytes")
+    return raw
+
+
+def _promised_digest(response: requests.Response) -> Digest | None:
+    header = response.headers.get("Docker-Content-Digest")
+    return Digest.parse(header) if header else None
+
+
+def _may_pass(error: requests.RequestException) -> bool:
+    """Whether trying again may help: not for bad certificates or malformed addresses."""
+    return not isinstance(error, requests.exceptions.SSLError | requests.exceptions.InvalidURL)
+
+
+def _describe(error: Exception) -> str:
+    """Return the innermost reason in a few words; the libraries nest them several deep."""
+    text = str(error)
+    for sign, words in (
+        ("Connection refused", "connection refused"),
+        ("Name or service not known", "its name cannot be resolved"),
+        ("Temporary failure in name resolution", "its name cannot be resolved"),
+        ("CERTIFICATE_VERIFY_FAILED", "its certificate is not trusted"),
+        ("timed out", "no answer in time"),
+        ("IncompleteRead", "the connection was closed early"),
+        ("Connection aborted", "the connection was closed"),
+        ("Connection reset", "the connection was reset"),
+    ):
+        if sign in text:
+            return words
+    return text.partition("\n")[0][:200] or type(error).__name__

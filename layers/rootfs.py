@@ -1,0 +1,121 @@
+"""An image's layers, read in parallel and merged: a `Tree`, and the open files its data are in."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from layers.codec import Compression
+from layers.errors import Cancelled, Unsupported
+from layers.merge import LayerIndex, merge
+from layers.spool import unpack
+from layers.tarindex import index_layer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from concurrent.futures import Future
+
+    from layers.descriptor import Descriptor
+    from layers.digest import Digest
+    from layers.image import BlobSource, Image
+    from layers.session import Session
+    from layers.tree import Tree
+
+_WORKERS = 4
+
+
+@contextmanager
+def open_rootfs(image: Image, session: Session) -> Iterator[Tree]:
+    """Read and merge the layers of *image*. The tree's file data can be read inside the context.
+
+    Each layer is decompressed once, into a file without a name that is gone on leaving.
+    """
+    layers = image.manifest.layers
+    for layer in layers:
+        _refuse_foreign(layer)
+    session.observer.layers_known(layers)
+    with ExitStack() as spools:
+        indexes = _read_all(image, session, spools)
+        # A layer may stand in an image twice; it is read once and applied as often as it stands.
+        yield merge((indexes[layer.digest] for layer in layers), session.limits)
+
+
+def _read_all(image: Image, session: Session, spools: ExitStack) -> dict[Digest, LayerIndex]:
+    diff_ids = dict(
+        zip((d.digest for d in image.manifest.layers), image.config.diff_ids, strict=True)
+    )
+    descriptors = {d.digest: d for d in image.manifest.layers}
+    workers = max(1, min(_WORKERS, len(descriptors), 2 * (os.cpu_count() or 1)))
+    with ThreadPoolExecutor(workers, thread_name_prefix="layer") as pool:
+        futures = {
+            digest: pool.submit(_read, image.source, descriptor, diff_ids[digest], session, spools)
+            for digest, descriptor in descriptors.items()
+        }
+        try:
+            wait(futures.values(), return_when=FIRST_EXCEPTION)
+            _raise_first(list(futures.values()))
+        except BaseException:
+            session.stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+        return {digest: future.result() for digest, future in futures.items()}
+
+
+def _raise_first(futures: list[Future[LayerIndex]]) -> None:
+    """Raise the failure that stopped the others, not theirs at being stopped."""
+    failures = [f.exception() for f in futures if f.done() and f.exception() is not None]
+    for failure in failures:
+        if failure is not None and not isinstance(failure, Cancelled):
+            raise failure
+
+
+def _read(
+    source: BlobSource, descriptor: Descriptor, diff_id: Digest, session: Session, spools: ExitStack
+) -> LayerIndex:
+    name = str(descriptor.digest)
+
+    def advance(count: int) -> None:
+        session.check()
+        session.observer.unpacked(descriptor.digest, count)
+
+    session.check()
+    with source.open_blob(descriptor) as chunks:
+        spool, compression = unpack(
+            chunks, descriptor, diff_id, session.store.area, session.limits, advance
+        )
+        spools.callback(spool.close)
+        entries = []
+        for entry in index_layer(spool, name, session.limits):
+            entries.append(entry)
+            if len(entries) > session.limits.entries:
+                session.limits.check(
+                    "entries", len(entries), f"layer {name}: its number of entries"
+                )
+    _compare_media_type(descriptor, compression, session)
+    session.observer.layer_done(descriptor.digest)
+    return LayerIndex(name, entries, spool)
+
+
+def _compare_media_type(descriptor: Descriptor, actual: Compression, session: Session) -> None:
+    promised = Compression.of_media_type(descriptor.media_type)
+    if promised is not None and promised is not actual:
+        session.observer.warn(
+            f"layer {descriptor.digest} is {actual.value}, though its media type says "
+            f"{promised.value} ({descriptor.media_type}); it was read as what it is"
+        )
+
+
+def _refuse_foreign(layer: Descriptor) -> None:
+    """Layers that lie at addresses of their own are Windows' base layers, as a rule."""
+    if layer.urls or "foreign" in layer.media_type or "nondistributable" in layer.media_type:
+        raise Unsupported(
+            f"layer {layer.digest} is a foreign layer, kept outside the registry "
+            f"({layer.urls[0] if layer.urls else layer.media_type}); push the image again with its "
+            "layers inside (skopeo copy does it from a machine that has them)"
+        )
+    if "encrypted" in layer.media_type:
+        raise Unsupported(
+            f"layer {layer.digest} is encrypted; decrypt the image first (skopeo copy)"
+        )

@@ -1,0 +1,214 @@
+"""`open_image`: a reference, whatever its transport, becomes an `Image`."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from layers.archive import Archive, DockerArchive, OciArchive
+from layers.descriptor import (
+    INDEX_TYPES,
+    MANIFEST_TYPES,
+    Descriptor,
+    Platform,
+    choose_platform,
+    is_attestation,
+)
+from layers.errors import MalformedImage, PlatformNotFound
+from layers.image import JSON_LIMIT, Image, Index, Manifest, manifest_kind
+from layers.layout import Layout, choose_tag
+from layers.reference import LocalReference, Reference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+    from layers.digest import Digest
+    from layers.registry import Registry
+    from layers.session import Session
+
+DEFAULT_PLATFORM = Platform("linux", "amd64")
+_INDEX_DEPTH = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The platform to choose, and whether somebody asked for it by name.
+
+    What was asked for must be there; the default gives way to an image that has one platform only.
+    """
+
+    platform: Platform = DEFAULT_PLATFORM
+    explicit: bool = False
+
+
+class _SmallBlobs(Protocol):
+    def read(self, descriptor: Descriptor) -> bytes: ...
+
+    def open_blob(self, descriptor: Descriptor) -> AbstractContextManager[Iterator[bytes]]: ...
+
+
+@contextmanager
+def open_image(
+    source: Reference | LocalReference, session: Session, wanted: Wanted | None = None
+) -> Iterator[Image]:
+    """Open the image that *source* names, for the platform that is *wanted*.
+
+    A name without transport is looked up among the store's own tags first, as `docker build` does
+    with local images, then in its registry. The image's blobs can be read until the context ends.
+    """
+    wanted = wanted or Wanted()
+    if isinstance(source, LocalReference):
+        with _open_local(source, session, wanted) as image:
+            yield _checked(image, wanted)
+        return
+    tagged = session.store.resolve(str(source)) if source.digest is None else None
+    if tagged is not None:
+        yield _checked(_load(str(source), tagged, session.store, wanted), wanted)
+        return
+    with _open_registry(source, session, wanted) as image:
+        yield _checked(image, wanted)
+
+
+@contextmanager
+def _open_local(source: LocalReference, session: Session, wanted: Wanted) -> Iterator[Image]:
+    name = str(source)
+    path = Path(source.path)
+    if source.transport == "oci":
+        layout = Layout(path)
+        chosen = choose_tag(layout.index(), source.tag, wanted.platform, name)
+        yield _load(name, chosen, layout, wanted)
+        return
+    archive = Archive(path, f"{source.transport}:{source.path}", session.store.area, session.limits)
+    try:
+        if source.transport == "oci-archive":
+            blobs = OciArchive(archive)
+            chosen = choose_tag(blobs.index(), source.tag, wanted.platform, name)
+            yield _load(name, chosen, blobs, wanted)
+        else:
+            saved = DockerArchive(archive)
+            manifest, config = saved.load(source.tag)
+            yield Image.load(name, manifest, config, saved)
+    finally:
+        archive.close()
+
+
+@contextmanager
+def _open_registry(source: Reference, session: Session, wanted: Wanted) -> Iterator[Image]:
+    from layers.registry import Patience, Registry  # oras and requests take 0.3 s to import
+
+    registry = Registry(source, Patience(sleep=session.sleep))
+    blobs = RegistryBlobs(registry, session)
+    try:
+        yield _load(str(source), blobs.root(source), blobs, wanted)
+    finally:
+        registry.close()
+
+
+class RegistryBlobs:
+    """A `BlobSource` that fetches what the store lacks and reads everything from the store."""
+
+    def __init__(self, registry: Registry, session: Session) -> None:
+        self._registry = registry
+        self._session = session
+
+    def root(self, source: Reference) -> Descriptor:
+        """Return the descriptor of what *source* points at, fetched into the store.
+
+        A digest that the store has is not asked for again.
+        """
+        store = self._session.store
+        if source.digest is not None:
+            try:
+                raw = store.path(source.digest).read_bytes()
+                return Descriptor("", source.digest, len(raw))
+            except FileNotFoundError:
+                pass
+        raw, media_type, digest = self._registry.manifest(source.tag, source.digest)
+        descriptor = Descriptor(media_type, digest, len(raw))
+        store.ingest(descriptor, [raw])
+        return descriptor
+
+    def read(self, descriptor: Descriptor) -> bytes:
+        """Return a small blob or manifest whole, verified; it stays in the store."""
+        store = self._session.store
+        if descriptor.size > JSON_LIMIT:
+            raise MalformedImage(
+                f"{descriptor.digest}: {descriptor.size:,} bytes are no JSON document"
+            )
+        if not store.has(descriptor):
+            self._fetch(descriptor)
+        return store.read(descriptor)
+
+    @contextmanager
+    def open_blob(self, descriptor: Descriptor) -> Iterator[Iterator[bytes]]:
+        """Open a layer's chunks; it is fetched and verified first if the store lacks it."""
+        store = self._session.store
+        if not store.has(descriptor):
+            client = self._registry.clone()
+            try:
+                store.ingest(descriptor, self._counted(client.blob(descriptor), descriptor.digest))
+            finally:
+                client.close()
+        with store.open_blob(descriptor) as chunks:
+            yield chunks
+
+    def _fetch(self, descriptor: Descriptor) -> None:
+        if _is_manifest(descriptor):
+            raw = self._registry.manifest(None, descriptor.digest)[0]
+            self._session.store.ingest(descriptor, [raw])
+        else:
+            self._session.store.ingest(descriptor, self._registry.blob(descriptor))
+
+    def _counted(self, chunks: Iterator[bytes], digest: Digest) -> Iterator[bytes]:
+        for chunk in chunks:
+            self._session.check()
+            self._session.observer.pulled(digest, len(chunk))
+            yield chunk
+
+
+def _is_manifest(descriptor: Descriptor) -> bool:
+    return descriptor.media_type in (*INDEX_TYPES, *MANIFEST_TYPES)
+
+
+def _load(name: str, root: Descriptor, blobs: _SmallBlobs, wanted: Wanted) -> Image:
+    """Follow indexes from *root* to the manifest for the wanted platform, and load the image."""
+    descriptor = root
+    for _ in range(_INDEX_DEPTH):
+        if descriptor.size > JSON_LIMIT:
+            raise MalformedImage(f"{name}: a manifest of {descriptor.size:,} bytes is not read")
+        what = f"{name}: manifest {descriptor.digest}"
+        raw = blobs.read(descriptor)
+        if manifest_kind(raw, descriptor.media_type, what) is Manifest:
+            manifest = Manifest.parse(raw, what)
+            if manifest.config.size > JSON_LIMIT:
+                raise MalformedImage(
+                    f"{name}: a config of {manifest.config.size:,} bytes is not read"
+                )
+            return Image.load(name, manifest, blobs.read(manifest.config), blobs)
+        descriptor = _choose(Index.parse(raw, what), wanted, name)
+    raise MalformedImage(f"{name}: indexes are nested more than {_INDEX_DEPTH} deep")
+
+
+def _choose(index: Index, wanted: Wanted, name: str) -> Descriptor:
+    found = choose_platform(index.manifests, wanted.platform)
+    if found is None:
+        have = sorted({str(d.platform) for d in index.manifests if not is_attestation(d)})
+        raise PlatformNotFound(
+            f"{name}: there is no image for {wanted.platform}; there is "
+            f"{', '.join(have) or 'none at all'} (choose by --platform)"
+        )
+    return found
+
+
+def _checked(image: Image, wanted: Wanted) -> Image:
+    """Refuse an image of one platform when another was asked for by name."""
+    have = image.config.platform
+    if wanted.explicit and have not in wanted.platform.candidates():
+        raise PlatformNotFound(
+            f"{image.name}: there is no image for {wanted.platform}; there is {have} "
+            "(choose by --platform)"
+        )
+    return image

@@ -1,0 +1,99 @@
+"""A layer's plain tar on disk: decompressed once, hashed while it is written, without a name."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Self
+
+from layers.codec import CodecError, Compression, decompress
+from layers.digest import Verifier
+from layers.errors import MalformedLayer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from layers.descriptor import Descriptor
+    from layers.digest import Digest
+    from layers.limits import Limits
+    from layers.tempfiles import TempArea
+
+_RATIO_FREE = 1 << 30
+"""Plain bytes below which the compression ratio is nobody's concern."""
+
+
+class Spool:
+    """An anonymous file that can be read at any offset; closing it gives its disk space back."""
+
+    def __init__(self, area: TempArea) -> None:
+        self._descriptor = area.anonymous()
+        self.size = 0
+
+    def fileno(self) -> int:
+        """Return the open descriptor."""
+        return self._descriptor
+
+    def append(self, chunk: bytes | memoryview) -> int:
+        """Write *chunk* at the end; return the offset it has."""
+        start = self.size
+        view = memoryview(chunk)
+        while view:
+            written = os.pwrite(self._descriptor, view, self.size)
+            self.size += written
+            view = view[written:]
+        return start
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Return up to *length* bytes at *offset*; fewer only at the end."""
+        return os.pread(self._descriptor, length, offset)
+
+    def close(self) -> None:
+        """Close the descriptor; twice is fine."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+
+def unpack(
+    chunks: Iterable[bytes],
+    descriptor: Descriptor,
+    diff_id: Digest,
+    area: TempArea,
+    limits: Limits,
+    advance: Callable[[int], None],
+) -> tuple[Spool, Compression]:
+    """Decompress a layer blob into a new `Spool`, which the caller closes; tell how it was packed.
+
+    Raises `MalformedLayer` for a broken stream, `DigestMismatch` for a plain tar that is not
+    *diff_id*'s, `LimitExceeded` for a bomb. *advance* is told of each step's plain bytes.
+    """
+    name = str(descriptor.digest)
+    compression, plain = decompress(chunks)
+    verifier = Verifier(diff_id, None, f"layer {name}: its plain tar (diff_id)")
+    spool = Spool(area)
+    try:
+        for chunk in plain:
+            spool.append(chunk)
+            verifier.update(chunk)
+            _check_size(spool.size, descriptor, limits)
+            advance(len(chunk))
+        verifier.finish()
+    except CodecError as error:
+        spool.close()
+        raise MalformedLayer(name, str(error)) from None
+    except BaseException:
+        spool.close()
+        raise
+    return spool, compression
+
+
+def _check_size(plain: int, descriptor: Descriptor, limits: Limits) -> None:
+    limits.check("total_bytes", plain, f"layer {descriptor.digest}: its plain size")
+    if plain > _RATIO_FREE and plain > descriptor.size * limits.ratio:
+        what = f"layer {descriptor.digest}: the ratio of its plain to its compressed size"
+        limits.check("ratio", plain // max(descriptor.size, 1), what)

@@ -1,0 +1,219 @@
+"""The content store: an OCI image layout on this machine, shared by processes.
+
+OCI image-spec v1.1, image-layout.md. A blob appears complete and verified under its digest, or not
+at all; tags are entries of `index.json`, changed under a lock and replaced whole.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from layers.descriptor import Descriptor
+from layers.digest import Digest, Verifier, verified, verify
+from layers.errors import (
+    DigestMismatch,
+    ImageNotFound,
+    LayersError,
+    MalformedImage,
+    MalformedLayer,
+    StoreError,
+)
+from layers.image import Index
+from layers.tempfiles import TempArea
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from layers.tempfiles import TempFile
+
+_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+_EMPTY_INDEX = b'{"schemaVersion":2,"manifests":[]}'
+REF_NAME = "org.opencontainers.image.ref.name"
+CHUNK = 1 << 18
+
+
+def default_root() -> Path:
+    """Return `$XDG_CACHE_HOME/golem-assemble`, or what the specification says without it."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    # The XDG base directory specification has relative paths ignored.
+    cache = Path(base) if base.startswith("/") else Path.home() / ".cache"
+    return cache / "golem-assemble"
+
+
+class ContentStore:
+    """Blobs by digest, and tags."""
+
+    def __init__(self, root: Path) -> None:
+        """Open the store at *root*, made where it is missing; leftovers of killed processes go."""
+        self.root = root
+        self._blobs = root / "blobs" / "sha256"
+        self._temp = root / "tmp"
+        with _explained(root):
+            self._blobs.mkdir(parents=True, exist_ok=True)
+            self._temp.mkdir(exist_ok=True)
+            self.area = TempArea(self._temp)
+            self.area.sweep()
+            self._publish_once(root / "oci-layout", _LAYOUT)
+            self._publish_once(root / "index.json", _EMPTY_INDEX)
+
+    def path(self, digest: Digest) -> Path:
+        """Return where the blob is, or would be."""
+        if digest.algorithm == "sha256":
+            return self._blobs / digest.hex
+        return self.root / "blobs" / digest.algorithm / digest.hex
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Whether the blob is here, in its full size."""
+        try:
+            return self.path(descriptor.digest).stat().st_size == descriptor.size
+        except FileNotFoundError:
+            return False
+
+    @contextmanager
+    def open_blob(self, descriptor: Descriptor) -> Iterator[Iterator[bytes]]:
+        """Open a blob's chunks. What was verified on its way in is not hashed again.
+
+        When the user of the chunks finds them broken, the blob is checked: one that was damaged
+        on disk is removed, so that it can be fetched again.
+        """
+        path = self.path(descriptor.digest)
+        try:
+            descriptor_file = path.open("rb", buffering=0)
+        except FileNotFoundError:
+            raise ImageNotFound(f"{self.root}: blob {descriptor.digest} is not there") from None
+        with descriptor_file as file:
+            try:
+                yield iter(lambda: file.read(CHUNK), b"")
+            except (DigestMismatch, MalformedLayer):
+                self._check_health(descriptor)
+                raise
+
+    def read(self, descriptor: Descriptor) -> bytes:
+        """Return a small blob whole, verified."""
+        try:
+            data = self.path(descriptor.digest).read_bytes()
+        except FileNotFoundError:
+            raise ImageNotFound(f"{self.root}: blob {descriptor.digest} is not there") from None
+        try:
+            return verify(data, descriptor.digest, f"{self.root}: blob {descriptor.digest}")
+        except DigestMismatch:
+            self._check_health(descriptor)
+            raise
+
+    def add(self, data: bytes) -> Digest:
+        """Store *data* as a blob; return its digest."""
+        digest = Digest.of(data)
+        self.ingest(Descriptor("", digest, len(data)), [data])
+        return digest
+
+    def ingest(self, descriptor: Descriptor, chunks: Iterable[bytes]) -> None:
+        """Store a blob from its chunks. What is wrong in size or digest is not kept."""
+        if self.has(descriptor):
+            return
+        verifier = Verifier(descriptor.digest, descriptor.size, f"blob {descriptor.digest}")
+        target = self.path(descriptor.digest)
+        with _explained(self.root):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with self.area.file() as temp:
+                for chunk in verified(chunks, verifier):
+                    temp.write(chunk)
+                temp.publish(target)
+
+    def tag(self, name: str, manifest: Descriptor) -> None:
+        """Point the tag *name* at a manifest that is in the store."""
+        with _explained(self.root), self._locked():
+            kept = [d for d in self._index().manifests if d.annotation(REF_NAME) != name]
+            named = Descriptor(
+                manifest.media_type,
+                manifest.digest,
+                manifest.size,
+                manifest.platform,
+                ((REF_NAME, name),),
+            )
+            manifests = [descriptor.to_json() for descriptor in [*kept, named]]
+            index = json.dumps({"schemaVersion": 2, "manifests": manifests}, indent=1)
+            with self.area.file() as temp:
+                temp.write(index.encode())
+                _sync(temp)
+                temp.publish(self.root / "index.json")
+
+    def resolve(self, name: str) -> Descriptor | None:
+        """Return the manifest that the tag *name* points at."""
+        for descriptor in self._index().manifests:
+            if descriptor.annotation(REF_NAME) == name:
+                return descriptor
+        return None
+
+    def _index(self) -> Index:
+        path = self.root / "index.json"
+        try:
+            return Index.parse(path.read_bytes(), str(path))
+        except MalformedImage as error:
+            raise StoreError(f"{error}; remove {path} to begin with no tags") from None
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        descriptor = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _publish_once(self, path: Path, data: bytes) -> None:
+        if path.exists():
+            return
+        with self.area.file() as temp:
+            temp.write(data)
+            # A link, not a rename: of two processes that begin a store, the first one's file stays.
+            try:
+                os.link(temp.path, path)
+            except FileExistsError:
+                return
+
+    def _check_health(self, descriptor: Descriptor) -> None:
+        """Remove a blob that is not what its name says, and say so."""
+        path = self.path(descriptor.digest)
+        verifier = Verifier(
+            descriptor.digest, descriptor.size, f"{self.root}: blob {descriptor.digest}"
+        )
+        try:
+            with path.open("rb", buffering=0) as file:
+                for _ in verified(iter(lambda: file.read(CHUNK), b""), verifier):
+                    pass
+        except DigestMismatch as error:
+            path.unlink(missing_ok=True)
+            raise StoreError(
+                f"{self.root}: blob {descriptor.digest} was damaged on disk and has been removed; "
+                "run the command again to fetch it anew"
+            ) from error
+
+
+def _sync(temp: TempFile) -> None:
+    os.fsync(temp.fileno())
+
+
+@contextmanager
+def _explained(root: Path) -> Iterator[None]:
+    """Turn an operating system's refusal into a sentence about the store."""
+    try:
+        yield
+    except LayersError:
+        raise
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise StoreError(
+                f"{root}: no space left on this disk; make room, or name another place by --store"
+            ) from None
+        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}:
+            raise StoreError(
+                f"{root}: the content store cannot be written ({error.strerror}); name another "
+                "place by --store or XDG_CACHE_HOME"
+            ) from None
+        raise

@@ -1,0 +1,245 @@
+"""Tar headers, decoded: the 512-byte block, PAX records, and the four sparse formats.
+
+Pure functions on bytes. POSIX.1-2017 `pax` (ustar and pax interchange formats), and the GNU tar
+manual's "Basic Tar Format" and "Storing Sparse Files" for GNU's numbers, long names and holes.
+Every problem is a `ValueError` whose text completes the sentence "entry ...: ".
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import struct
+import zlib
+from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
+
+BLOCK = 512
+MTIME_MAX = 0xFFFFFFFF
+"""The latest time that squashfs holds: unsigned 32-bit seconds."""
+# name, mode, uid, gid, size, mtime, checksum, typeflag, linkname, magic and version, (user and
+# group names), device numbers, prefix, (padding)
+_FIELDS = struct.Struct("100s8s8s8s12s12s8sc100s8s64x16s155s12x")
+_ADLER_MODULUS = 65521
+_SPARSE_LIMIT = 1_000_000
+
+
+class RawHeader(NamedTuple):
+    """The fields of one header block; names are bytes up to their NUL, `size` is what follows."""
+
+    name: bytes
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    mtime: int
+    typeflag: bytes
+    linkname: bytes
+    major: int
+    minor: int
+
+
+class Segment(NamedTuple):
+    """A run of a sparse file's data: where it stands in the file, its length in bytes."""
+
+    offset: int
+    length: int
+
+
+def parse_header(block: bytes) -> RawHeader:
+    """Decode one block that is not all zeros; its checksum must be right."""
+    name, mode, uid, gid, size, mtime, checksum, typeflag, linkname, magic, device, prefix = (
+        _FIELDS.unpack(block)
+    )
+    _verify_checksum(block, checksum)
+    name = name.partition(b"\0")[0]
+    if prefix[0] and magic == b"ustar\x0000" and typeflag not in b"LKxg":
+        name = prefix.partition(b"\0")[0] + b"/" + name
+    try:
+        # What nearly all tars hold: digits up to the last byte. This is the hot path.
+        numbers = (
+            int(mode[:-1], 8) & 0o7777, int(uid[:-1], 8), int(gid[:-1], 8), int(size[:-1], 8),
+            int(mtime[:-1], 8),
+        )  # fmt: skip
+        if min(numbers) < 0:
+            raise ValueError
+    except ValueError:
+        numbers = (
+            number(mode) & 0o7777, number(uid), number(gid), number(size),
+            number(mtime, signed=True),
+        )  # fmt: skip
+    major = minor = 0
+    if typeflag in b"34":
+        major, minor = number(device[:8]), number(device[8:])
+    return RawHeader(
+        name, *numbers, typeflag, linkname.partition(b"\0")[0], major, minor
+    )  # fmt: skip
+
+
+def number(field: bytes, *, signed: bool = False) -> int:
+    """Decode an octal field, or GNU's base-256 (first bit set)."""
+    if field[0] & 0x80:
+        value = int.from_bytes(field, "big", signed=False) & ((1 << (8 * len(field) - 1)) - 1)
+        if field[0] & 0x40:
+            value -= 1 << (8 * len(field) - 1)
+    else:
+        digits = field.partition(b"\0")[0].strip()
+        if digits and not digits.lstrip(b"-").isdigit():
+            raise ValueError(f"{field!r} is not a number")
+        value = int(digits, 8) if digits else 0
+    if value < 0 and not signed:
+        raise ValueError(f"{field!r} is a negative number")
+    return value
+
+
+def parse_pax(block: bytes) -> dict[bytes, bytes]:
+    r"""Decode `length key=value\\n` records; a later record of the same key wins."""
+    return dict(pax_records(block))
+
+
+def pax_records(block: bytes) -> list[tuple[bytes, bytes]]:
+    """Decode the records in order, repeated keys and all (sparse format 0.0 needs that)."""
+    records = []
+    position, end = 0, len(block)
+    while position < end:
+        space = block.find(b" ", position, position + 20)
+        digits = block[position:space]
+        if space < 0 or not digits.isdigit():
+            if not block[position:].strip(b"\0"):
+                break
+            raise ValueError("a PAX record does not begin with its length")
+        stop = position + int(digits)
+        key, equals, value = block[space + 1 : stop - 1].partition(b"=")
+        if stop > end or stop <= space or not equals or block[stop - 1 : stop] != b"\n":
+            raise ValueError("a PAX record's length is wrong")
+        records.append((key, value))
+        position = stop
+    return records
+
+
+def pax_number(value: bytes) -> int:
+    """Decode a PAX decimal of whole numbers."""
+    if not value.isdigit():
+        raise ValueError(f"{value[:40]!r} is not a number")
+    return int(value[:40])
+
+
+def pax_seconds(value: bytes) -> int:
+    """Decode a PAX time; a fraction is cut towards the past."""
+    whole, _, fraction = value.partition(b".")
+    negative = whole.startswith(b"-")
+    digits = whole.lstrip(b"-")
+    if (
+        len(digits) > 20
+        or (digits and not digits.isdigit())
+        or (fraction and not fraction.isdigit())
+    ):
+        raise ValueError(f"{value[:40]!r} is not a time")
+    seconds = int(digits or b"0")
+    if not negative:
+        return seconds
+    return -seconds - (1 if fraction.strip(b"0") else 0)
+
+
+_SCHILY = b"SCHILY.xattr."
+_LIBARCHIVE = b"LIBARCHIVE.xattr."
+
+
+def pax_xattrs(records: dict[bytes, bytes]) -> dict[bytes, bytes] | None:
+    """Return the extended attributes among PAX records, `None` if there are none."""
+    found: dict[bytes, bytes] = {}
+    for key, value in records.items():
+        if key.startswith(_LIBARCHIVE):
+            try:
+                data = base64.b64decode(value + b"=" * (-len(value) % 4), validate=True)
+            except binascii.Error:
+                raise ValueError(f"{key!r} is not base64") from None
+            found.setdefault(unquote_to_bytes(key[len(_LIBARCHIVE) :]), data)
+        elif key.startswith(_SCHILY):
+            found[key[len(_SCHILY) :]] = value
+    return found or None
+
+
+def gnu_sparse_map(block: bytes) -> tuple[list[Segment], int, bool]:
+    """Decode an old GNU sparse header: its segments, the real size, whether more blocks follow."""
+    return _segments(block, 386, 4), number(block[483:495]), block[482] != 0
+
+
+def gnu_sparse_extension(block: bytes) -> tuple[list[Segment], bool]:
+    """Decode one extension block: its segments, and whether another follows."""
+    return _segments(block, 0, 21), block[504] != 0
+
+
+def pax_sparse_map(records: list[tuple[bytes, bytes]]) -> list[Segment]:
+    """Decode the map of PAX sparse formats 0.0 (repeated records) and 0.1 (one record)."""
+    flat: list[int] = []
+    for key, value in records:
+        if key == b"GNU.sparse.map":
+            flat = [pax_number(item) for item in value.split(b",")] if value else []
+        elif key in {b"GNU.sparse.offset", b"GNU.sparse.numbytes"}:
+            flat.append(pax_number(value))
+    if len(flat) % 2:
+        raise ValueError("its sparse map is incomplete")
+    return [Segment(*pair) for pair in zip(flat[::2], flat[1::2], strict=True)]
+
+
+def pax_sparse_lines(data: bytes) -> tuple[list[Segment], int] | None:
+    """Decode a sparse 1.0 map at the head of a file's data; `None` when *data* ends inside it.
+
+    Returns the segments and the map's own length, padded to whole blocks.
+    """
+    lines = data.split(b"\n", 1)
+    if len(lines) < 2:
+        return None
+    count = pax_number(lines[0])
+    if count > _SPARSE_LIMIT:
+        raise ValueError(f"its sparse map has {count} segments, more than {_SPARSE_LIMIT}")
+    parts = lines[1].split(b"\n", 2 * count)
+    if len(parts) <= 2 * count:
+        return None
+    values = [pax_number(item) for item in parts[: 2 * count]]
+    used = len(data) - len(parts[2 * count])
+    segments = [Segment(*pair) for pair in zip(values[::2], values[1::2], strict=True)]
+    return segments, used + -used % BLOCK
+
+
+def check_sparse(segments: list[Segment], real_size: int, stored: int) -> None:
+    """Raise unless the segments are in order, inside the file, and as long as what is stored."""
+    position = total = 0
+    for offset, length in segments:
+        if offset < position:
+            raise ValueError("its sparse map is out of order")
+        position = offset + length
+        total += length
+    if position > real_size or total > stored:
+        raise ValueError("its sparse map does not fit its size")
+
+
+def _segments(block: bytes, start: int, count: int) -> list[Segment]:
+    found = []
+    for position in range(start, start + 24 * count, 24):
+        if block[position] == 0:
+            break
+        found.append(
+            Segment(
+                number(block[position : position + 12]),
+                number(block[position + 12 : position + 24]),
+            )
+        )
+    return found
+
+
+def _text(field: bytes) -> bytes:
+    return field.partition(b"\0")[0]
+
+
+def _verify_checksum(block: bytes, field: bytes) -> None:
+    stored = number(field)
+    # Adler-32's low half is the sum of the bytes plus one, modulo 65521: a checksum at C speed.
+    expected = (stored - 8 * 32 + sum(field) + 1) % _ADLER_MODULUS
+    if zlib.adler32(block) & 0xFFFF == expected:
+        return
+    # Some old tars summed signed characters.
+    blanked = block[:148] + b" " * 8 + block[156:]
+    if sum(byte - 256 if byte > 127 else byte for byte in blanked) != stored:
+        raise ValueError("the checksum of its tar header is wrong")

@@ -1,0 +1,127 @@
+"""Tar headers, encoded: ustar where it suffices, GNU long names, PAX for the rest.
+
+Made for readers such as mksquashfs 4.5, which dies of PAX times with a fraction or a minus sign:
+times are whole seconds, clamped to what squashfs holds (unsigned 32 bits).
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+from layers.tarheader import BLOCK, MTIME_MAX
+from layers.tarindex import Kind
+
+if TYPE_CHECKING:
+    from layers.tree import Node
+
+END = bytes(2 * BLOCK)
+
+_TYPEFLAGS = {
+    Kind.FILE: b"0",
+    Kind.HARDLINK: b"1",
+    Kind.SYMLINK: b"2",
+    Kind.CHAR: b"3",
+    Kind.BLOCK: b"4",
+    Kind.DIRECTORY: b"5",
+    Kind.FIFO: b"6",
+}
+_OCTAL_7 = 0o7777777
+_OCTAL_11 = 0o77777777777
+
+
+def clamp_mtime(mtime: int) -> int:
+    """Return the nearest time that squashfs can hold."""
+    return min(max(mtime, 0), MTIME_MAX)
+
+
+def header(path: bytes, node: Node) -> bytes:
+    """Return all header blocks for *node* under the name *path*."""
+    name = path + b"/" if node.kind is Kind.DIRECTORY else path
+    size = node.data.size if node.data else 0
+    return _header(name, node, _TYPEFLAGS[node.kind], node.target, size)
+
+
+def link_header(path: bytes, target: bytes, node: Node) -> bytes:
+    """Return the header blocks for one more name of a node that went before as *target*."""
+    return _header(path, node, _TYPEFLAGS[Kind.HARDLINK], target, 0)
+
+
+def _header(name: bytes, node: Node, typeflag: bytes, linkname: bytes, size: int) -> bytes:
+    records: list[tuple[bytes, bytes]] = []
+    uid, gid = node.uid, node.gid
+    if len(name) > 100:
+        records.append((b"path", name))
+    if len(linkname) > 100:
+        records.append((b"linkpath", linkname))
+    if size > _OCTAL_11:
+        records.append((b"size", b"%d" % size))
+    if uid > _OCTAL_7:
+        records.append((b"uid", b"%d" % uid))
+        uid = 0
+    if gid > _OCTAL_7:
+        records.append((b"gid", b"%d" % gid))
+        gid = 0
+    if typeflag != b"1" and node.xattrs:
+        records += [(b"SCHILY.xattr." + key, value) for key, value in sorted(node.xattrs.items())]
+    block = _block(
+        name, node.mode, uid, gid, size if size <= _OCTAL_11 else 0, clamp_mtime(node.mtime),
+        typeflag, linkname, node.device,
+    )  # fmt: skip
+    return pax(records) + block if records else block
+
+
+def pax(records: list[tuple[bytes, bytes]]) -> bytes:
+    """Return a PAX extension header with its data, padded to whole blocks."""
+    body = b"".join(_record(key, value) for key, value in records)
+    block = _block(b"././@PaxHeader", 0o644, 0, 0, len(body), 0, b"x", b"", (0, 0))
+    return block + body + bytes(-len(body) % BLOCK)
+
+
+def _record(key: bytes, value: bytes) -> bytes:
+    r"""Return `length key=value\\n`, where the length counts its own digits."""
+    bare = len(key) + len(value) + 3
+    length = bare + len(str(bare))
+    length = bare + len(str(length))
+    return b"%d %s=%s\n" % (length, key, value)
+
+
+def _block(
+    name: bytes,
+    mode: int,
+    uid: int,
+    gid: int,
+    size: int,
+    mtime: int,
+    typeflag: bytes,
+    linkname: bytes,
+    device: tuple[int, int],
+) -> bytes:
+    front = b"%s%07o\0%07o\0%07o\0%011o\0%011o\0" % (
+        name[:100].ljust(100, b"\0"), mode, uid, gid, size, mtime,
+    )  # fmt: skip
+    back = b"%s%s%s%s%s%s" % (
+        typeflag,
+        linkname[:100].ljust(100, b"\0"),
+        b"ustar\x0000",
+        bytes(64),
+        _number(device[0]),
+        _number(device[1]),
+    )
+    total = _byte_sum(front) + _byte_sum(back) + 8 * 32
+    return (front + b"%06o\0 " % total + back).ljust(BLOCK, b"\0")
+
+
+def _byte_sum(data: bytes) -> int:
+    """Return the sum of at most 512 bytes.
+
+    Adler-32's low half is that sum plus one, modulo 65521, which 256 bytes cannot reach.
+    """
+    return (zlib.adler32(data[:256]) & 0xFFFF) + (zlib.adler32(data[256:]) & 0xFFFF) - 2
+
+
+def _number(value: int) -> bytes:
+    """Return an 8-byte field: octal, or GNU's base-256 where seven digits do not suffice."""
+    if value <= _OCTAL_7:
+        return b"%07o\0" % value
+    return (value | 1 << 63).to_bytes(8, "big")

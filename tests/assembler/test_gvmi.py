@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import zlib
+
+import pytest
+
+from assembler import gvmi, superblock
+from assembler.errors import GuestError, GvmiError
+from assembler.trailer import container_config
+from layers.digest import Digest
+from layers.image import ImageConfig
+
+ID = Digest.of(b"")
+
+
+@pytest.fixture(scope="module")
+def squashfs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sq")
+    (folder / "in").mkdir()
+    (folder / "in" / "a").write_bytes(b"x" * 5000)
+    command = ["mksquashfs", folder / "in", folder / "out", "-quiet", "-no-progress", "-noI"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return (folder / "out").read_bytes()
+
+
+@pytest.fixture
+def write(tmp_path, squashfs):
+    def write(raw=b"{}", tail=None, body=squashfs):
+        path = tmp_path / "x.gvmi"
+        crc = zlib.crc32(raw).to_bytes(4, "little")
+        path.write_bytes(body + (crc + raw + b"%08d" % len(raw) if tail is None else tail))
+        return path
+
+    return write
+
+
+def test_a_trailer_is_crc_json_and_its_length():
+    trailer = gvmi.encode_trailer({"b": "ü", "a": 1})
+    assert trailer[-8:] == b"00000016"
+    assert trailer[4:-8] == '{"a":1,"b":"ü"}'.encode()
+    assert trailer[:4] == zlib.crc32(trailer[4:-8]).to_bytes(4, "little")
+
+
+def test_a_file_is_read_back(write, squashfs):
+    config = {"Volumes": {"/v": {}}}
+    file = gvmi.GvmiFile.read(write(json.dumps(config).encode()))
+    assert file.config == config
+    assert file.squashfs_size == len(squashfs)
+    assert file.superblock.compression == "gzip"
+    assert gvmi.image_hash(file.path) == hashlib.sha3_224(file.path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("tail", "problem"),
+    [
+        (b"", "eight digits"),
+        (b"0000002x", "eight digits"),
+        (b"99999999", "more than the file has"),
+        (b"\0\0\0\0{}00000002", "CRC-32"),
+        (zlib.crc32(b"[]").to_bytes(4, "little") + b"[]00000002", "not a JSON object"),
+        (zlib.crc32(b"{").to_bytes(4, "little") + b"{00000001", "not valid JSON"),
+    ],
+)
+def test_broken_trailers_are_named(write, tail, problem):
+    with pytest.raises(GvmiError, match=problem):
+        gvmi.GvmiFile.read(write(tail=tail))
+
+
+@pytest.mark.parametrize(
+    ("position", "value", "problem"),
+    [
+        (0, b"x", "does not begin"),
+        (28, b"\x03", "version"),
+        (12, b"\x01", "block size"),
+        (20, b"\x09", "compression"),
+        (44, b"\xff", "needs"),
+        (71, b"\x01", "behind its end"),
+    ],
+)
+def test_broken_superblocks_are_named(write, squashfs, position, value, problem):
+    body = squashfs[:position] + value + squashfs[position + 1 :]
+    with pytest.raises(GvmiError, match=problem):
+        gvmi.GvmiFile.read(write(body=body))
+
+
+def test_files_that_are_short_missing_or_unreadable_are_named(tmp_path, write):
+    with pytest.raises(GvmiError, match="too short to hold a squashfs"):
+        gvmi.GvmiFile.read(write(body=b""))
+    (tmp_path / "short").write_bytes(b"1")
+    with pytest.raises(GvmiError, match="too short to hold a trailer"):
+        gvmi.GvmiFile.read(tmp_path / "short")
+    for read in (gvmi.GvmiFile.read, gvmi.image_hash):
+        with pytest.raises(GvmiError, match="no such file"):
+            read(tmp_path / "none")
+        with pytest.raises(GvmiError, match="(?i)directory"):
+            read(tmp_path)
+
+
+def test_types_are_checked_as_strictly_as_a_provider_does():
+    good = {
+        "Volumes": {"/v": {}},
+        "Env": ["a=b"],
+        "Tty": True,
+        "StopTimeout": 1,
+        "Labels": {"a": "b"},
+    }
+    assert gvmi.type_problems(good) == []
+    bad = {"Volumes": {"/v": {"x": 1}}, "Env": "a", "Tty": 1, "StopTimeout": True, "Labels": {"a": 1},
+           "Cmd": [1], "User": 0}  # fmt: skip
+    assert len(gvmi.type_problems(bad)) == len(bad)
+
+
+def test_a_config_that_is_too_large_is_refused(monkeypatch):
+    monkeypatch.setattr(gvmi, "_JSON_MAX", 10)
+    with pytest.raises(GvmiError, match="more than a trailer holds"):
+        gvmi.encode_trailer({"a": "b" * 10})
+
+
+def test_an_image_config_becomes_a_container_config():
+    settings = {"Volumes": {"/v/": {"odd": 1}}, "ExposedPorts": {"80/tcp": {"x": 1}}, "User": "me",
+                "WorkingDir": "/w", "Env": ["A=b"], "Unknown": 1}  # fmt: skip
+    result = container_config(ImageConfig({"config": settings}), ID, None)
+    assert result == {
+        "Domainname": "", "Hostname": "", "Image": ID.hex, "Volumes": {"/v": {}},
+        "ExposedPorts": {"80/tcp": {}}, "WorkingDir": "/w", "Env": ["A=b"],
+    }  # fmt: skip
+    assert container_config(ImageConfig({"config": settings}), ID, (1, 2))["User"] == "1:2"
+
+
+def test_a_config_that_no_provider_could_read_is_refused():
+    with pytest.raises(GuestError, match="StopTimeout"):
+        container_config(ImageConfig({"config": {"StopTimeout": "soon"}}), ID, None)
+
+
+def test_both_times_are_stamped_in_place(tmp_path, squashfs):
+    path = tmp_path / "s"
+    path.write_bytes(squashfs)
+    with path.open("r+b") as file:
+        superblock.stamp(file.fileno(), 1000, 2000)
+    shown = subprocess.run(
+        ["unsquashfs", "-UTC", "-lln", path], capture_output=True, text=True, check=True
+    )
+    assert "1970-01-01 00:33 squashfs-root\n" in shown.stdout
+    assert superblock.Superblock.parse(path.read_bytes(), path.stat().st_size).mkfs_time == 1000
+
+
+def test_a_compressed_inode_table_cannot_be_stamped(tmp_path):
+    (tmp_path / "in").mkdir()
+    command = ["mksquashfs", tmp_path / "in", tmp_path / "out", "-quiet", "-no-progress"]
+    for name in range(50):
+        (tmp_path / "in" / str(name)).write_bytes(b"")
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    with (
+        (tmp_path / "out").open("r+b") as file,
+        pytest.raises(ValueError, match="compressed or damaged"),
+    ):
+        superblock.stamp(file.fileno(), 1, 2)

@@ -1,0 +1,42 @@
+"""Small trees, written down as literals."""
+
+from __future__ import annotations
+
+from layers.tarindex import Kind
+from layers.tree import Data, Node, Tree
+
+
+class Bytes:
+    """A data file in memory."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.size = len(data)
+
+    def fileno(self) -> int:
+        raise OSError("in memory")
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        return self.data[offset : offset + length]
+
+
+def directory(mode=0o755, **children):
+    node = Node(Kind.DIRECTORY, mode)
+    node.children = {name.replace("_", ".").encode(): child for name, child in children.items()}
+    return node
+
+
+def file(data=b"", mode=0o644):
+    node = Node(Kind.FILE, mode)
+    node.data = Data(Bytes(data), 0, len(data))
+    return node
+
+
+def link(target):
+    node = Node(Kind.SYMLINK, 0o777)
+    node.target = target.encode()
+    return node
+
+
+def tree(**children):
+    return Tree(directory(**children))
