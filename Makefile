@@ -1,6 +1,7 @@
 # `make` alone lists what there is.
 
-PYTHON ?= python3
+# Debian's own, where it is: everybody may run it, which a python below /root is not.
+PYTHON ?= $(or $(wildcard /usr/bin/python3),python3)
 VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= auto

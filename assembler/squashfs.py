@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
-from assembler import superblock
+from assembler import rootinode
 from assembler.errors import OutputError, SquashfsError
 from layers import tarstream
 
@@ -129,17 +129,9 @@ def write_squashfs(
     program = find_mksquashfs()
     feed = Feed.of(tree)
     command = [program, "-", str(out.path), "-tar", "-noappend", "-quiet", "-no-progress"]
-    # The root's inode has to be found and stamped afterwards, so inodes stay uncompressed.
+    # The root's inode has to be found and mended afterwards, so inodes stay uncompressed.
     command += [*options.arguments(), "-noI", "-mkfs-time", str(epoch)]
-    root = tree.root
-    command += [
-        "-root-mode",
-        f"{root.mode:o}",
-        "-root-uid",
-        str(root.uid),
-        "-root-gid",
-        str(root.gid),
-    ]
+    command += ["-root-mode", f"{tree.root.mode:o}"]
     with tempfile.TemporaryFile() as stderr:
         with _running(command, stderr) as process:
             fed = _feed(process, feed, progress)
@@ -149,9 +141,14 @@ def write_squashfs(
         for line in _tail(stderr).splitlines()[:_WARNINGS_SHOWN]:
             warn(f"mksquashfs: {line}")
     try:
-        superblock.stamp(out.fileno(), epoch, epoch)
+        rootinode.settle(out.fileno(), tree.root, _ids(tree), epoch)
     except ValueError as error:
         raise SquashfsError(f"{program} wrote a squashfs that cannot be used: {error}") from None
+
+
+def _ids(tree: Tree) -> set[int]:
+    """Return the uids and gids of everything below the root."""
+    return {owner for _, node in tree.walk() for owner in (node.uid, node.gid)}
 
 
 @contextmanager

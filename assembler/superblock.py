@@ -1,4 +1,4 @@
-"""The squashfs 4.0 superblock: read, checked, and the two times in a file system set.
+"""The squashfs 4.0 superblock, read and checked.
 
 Layout after the Linux kernel's `fs/squashfs/squashfs_fs.h`; all numbers are little endian.
 """
@@ -14,11 +14,8 @@ _FORMAT = struct.Struct("<5I6H8Q")
 SIZE = _FORMAT.size
 MAGIC = 0x73717368
 _COMPRESSIONS = {1: "gzip", 2: "lzma", 3: "lzo", 4: "xz", 5: "lz4", 6: "zstd"}
-_MKFS_TIME = 8
-_METADATA = 8192
-_UNCOMPRESSED = 0x8000
-_INODE_MTIME = 8
-_ABSENT = 0xFFFFFFFFFFFFFFFF
+ABSENT = 0xFFFFFFFFFFFFFFFF
+"""Where a table's offset would be, if there is no such table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +29,9 @@ class Superblock:
     version: tuple[int, int]
     root_inode: int
     bytes_used: int
+    id_count: int
+    id_table: int
+    xattr_table: int
     inode_table: int
 
     @classmethod
@@ -56,46 +56,14 @@ class Superblock:
             raise ValueError(f"compression number {compression} is unknown")
         if bytes_used > available:
             raise ValueError(f"the squashfs needs {bytes_used} bytes, but there are {available}")
-        if any(table > bytes_used for table in tables if table != _ABSENT):
+        if any(table > bytes_used for table in tables if table != ABSENT):
             raise ValueError("a table of the squashfs lies behind its end")
         return cls(
             inodes, mkfs_time, block_size, _COMPRESSIONS[compression], version, root_inode,
-            bytes_used, tables[2],
+            bytes_used, fields[8], tables[0], tables[1], tables[2],
         )  # fmt: skip
 
 
 def read_superblock(descriptor: int, available: int) -> Superblock:
     """Read the superblock of an open file; see `Superblock.parse`."""
     return Superblock.parse(os.pread(descriptor, SIZE, 0), available)
-
-
-def stamp(descriptor: int, mkfs_time: int, root_mtime: int) -> None:
-    """Set the file system's own time and its root directory's, in place.
-
-    mksquashfs takes both from the clock when it reads a tar (4.5 parses `-root-time`, but does not
-    use it then). The inode table must have been written without compression. Raises `ValueError`
-    when it was not, or is damaged.
-    """
-    superblock = read_superblock(descriptor, os.fstat(descriptor).st_size)
-    os.pwrite(descriptor, struct.pack("<I", mkfs_time), _MKFS_TIME)
-    block, offset = superblock.root_inode >> 16, superblock.root_inode & 0xFFFF
-    position = superblock.inode_table + block
-    size = _metadata_size(descriptor, position)
-    for byte in struct.pack("<I", root_mtime):
-        at = offset + _INODE_MTIME
-        if at >= size:
-            # The inode goes on in the next metadata block.
-            position, offset = position + 2 + size, offset - size
-            size = _metadata_size(descriptor, position)
-            at = offset + _INODE_MTIME
-        os.pwrite(descriptor, bytes((byte,)), position + 2 + at)
-        offset += 1
-
-
-def _metadata_size(descriptor: int, position: int) -> int:
-    """Return the length of the uncompressed metadata block whose header is at *position*."""
-    (head,) = struct.unpack("<H", os.pread(descriptor, 2, position))
-    size: int = head & ~_UNCOMPRESSED
-    if not head & _UNCOMPRESSED or not 0 < size <= _METADATA:
-        raise ValueError("the inode table is compressed or damaged")
-    return size

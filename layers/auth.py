@@ -44,7 +44,8 @@ class Credentials:
 def find_credentials(reference: Reference, environ: Mapping[str, str]) -> Credentials | None:
     """Return what a login left for the reference's registry; the first file that knows it wins."""
     for path in _auth_files(environ):
-        config = _read_config(path)
+        named = str(path) == environ.get("REGISTRY_AUTH_FILE")
+        config = _read_config(path, named=named)
         if config is None:
             continue
         found = _from_helper(config, reference) or _from_auths(config, reference, path)
@@ -63,13 +64,19 @@ def _auth_files(environ: Mapping[str, str]) -> Iterator[Path]:
     yield Path(environ.get("DOCKER_CONFIG") or home / ".docker") / "config.json"
 
 
-def _read_config(path: Path) -> dict[str, Any] | None:
+def _read_config(path: Path, *, named: bool) -> dict[str, Any] | None:
+    """Return a file's content; only one that somebody *named* has to be there and be readable.
+
+    In containers `HOME` often is a folder of another user.
+    """
     try:
         data = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        if named:
+            raise AccessDenied(
+                f"{path}: these credentials cannot be read ({error.strerror}); mend REGISTRY_AUTH_FILE"
+            ) from None
         return None
-    except PermissionError:
-        raise AccessDenied(f"{path}: these credentials cannot be read; mend its mode") from None
     except ValueError as error:
         raise AccessDenied(f"{path} is not valid JSON: {error}; log in again to renew it") from None
     return data if isinstance(data, dict) else None

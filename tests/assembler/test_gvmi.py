@@ -7,7 +7,7 @@ import zlib
 
 import pytest
 
-from assembler import gvmi, superblock
+from assembler import gvmi
 from assembler.errors import GuestError, GvmiError
 from assembler.trailer import container_config
 from layers.digest import Digest
@@ -133,28 +133,3 @@ def test_an_image_config_becomes_a_container_config():
 def test_a_config_that_no_provider_could_read_is_refused():
     with pytest.raises(GuestError, match="StopTimeout"):
         container_config(ImageConfig({"config": {"StopTimeout": "soon"}}), ID, None)
-
-
-def test_both_times_are_stamped_in_place(tmp_path, squashfs):
-    path = tmp_path / "s"
-    path.write_bytes(squashfs)
-    with path.open("r+b") as file:
-        superblock.stamp(file.fileno(), 1000, 2000)
-    shown = subprocess.run(
-        ["unsquashfs", "-UTC", "-lln", path], capture_output=True, text=True, check=True
-    )
-    assert "1970-01-01 00:33 squashfs-root\n" in shown.stdout
-    assert superblock.Superblock.parse(path.read_bytes(), path.stat().st_size).mkfs_time == 1000
-
-
-def test_a_compressed_inode_table_cannot_be_stamped(tmp_path):
-    (tmp_path / "in").mkdir()
-    command = ["mksquashfs", tmp_path / "in", tmp_path / "out", "-quiet", "-no-progress"]
-    for name in range(50):
-        (tmp_path / "in" / str(name)).write_bytes(b"")
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    with (
-        (tmp_path / "out").open("r+b") as file,
-        pytest.raises(ValueError, match="compressed or damaged"),
-    ):
-        superblock.stamp(file.fileno(), 1, 2)
