@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_END = b"# START OF DATA"
-_NAME = rb"((?:[^\\ \n]|\\.)+)"
+_END = b"#"
+_NAME = rb"((?:[^\\ ]|\\.)+)"
 _LINE = re.compile(_NAME + rb" ([A-Z]) (.*)", re.DOTALL)
 _KINDS = {
     b"D": Kind.DIRECTORY,
@@ -44,11 +44,10 @@ def read_tree(path: Path) -> tuple[Tree, dict[Node, int]]:
     try:
         if process.stdout is None:  # pragma: no cover - it was asked for a pipe
             raise SquashfsError(f"{program} cannot be read from")
-        for line in _lines(process.stdout):
-            if line.startswith(_END):
-                complete = True
-                break
-            _add(tree, sizes, line)
+        for line in _records(process.stdout):
+            complete = line == _END
+            if not complete:
+                _add(tree, sizes, line)
     except (ValueError, LookupError):
         raise SquashfsError(
             f"{path}: unsquashfs lists {line[:100]!r}, which makes no sense"
@@ -63,27 +62,42 @@ def read_tree(path: Path) -> tuple[Tree, dict[Node, int]]:
     return tree, sizes
 
 
-def _lines(stream: IO[bytes]) -> Iterator[bytes]:
-    """Yield whole records: a newline in a name is escaped by a backslash before it."""
-    held = b""
+def _records(stream: IO[bytes]) -> Iterator[bytes]:
+    """Yield the records of a listing, and its end mark.
+
+    unsquashfs escapes spaces and backslashes, but not newlines. A line that is no record of its own
+    belongs to the link's target before it, else to the name that begins the next record; where both
+    are possible the listing does not tell, and the link has it.
+    """
+    record = held = b""
     for _ in range(_ENTRY_LIMIT):
-        line = stream.readline(_LINE_LIMIT)
-        if not line:
-            return
-        held += line
-        body = held[:-1] if held.endswith(b"\n") else held
-        if (len(body) - len(body.rstrip(b"\\"))) % 2:
-            continue
-        if not body.startswith(b"#") or body.startswith(_END):
-            yield body
-        held = b""
+        line = stream.readline(_LINE_LIMIT).removesuffix(b"\n")
+        if not line or line.startswith(b"#"):
+            break
+        match = _LINE.fullmatch(held + line)
+        if match is not None:
+            if record:
+                yield record
+            record, held = held + line, b""
+        elif _is_link(record) and not held:
+            record += b"\n" + line
+        else:
+            held += line + b"\n"
+    if record:
+        yield record
+    if line.startswith(b"#"):
+        yield _END
+
+
+def _is_link(record: bytes) -> bool:
+    match = _LINE.fullmatch(record)
+    return match is not None and match[2] == b"S"
 
 
 def _add(tree: Tree, sizes: dict[Node, int], line: bytes) -> None:
     match = _LINE.fullmatch(line)
     if match is None:
-        # The rest of a symbolic link's target that holds a newline: no name of its own.
-        return
+        raise ValueError("no record")
     path, letter, rest = _unescape(match[1]), match[2], match[3]
     names = [name for name in path.split(b"/") if name]
     if letter == b"L":

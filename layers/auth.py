@@ -74,7 +74,8 @@ def _read_config(path: Path, *, named: bool) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
         if named:
             raise AccessDenied(
-                f"{path}: these credentials cannot be read ({error.strerror}); mend REGISTRY_AUTH_FILE"
+                f"{path}: these credentials cannot be read ({error.strerror}); "
+                "mend REGISTRY_AUTH_FILE"
             ) from None
         return None
     except ValueError as error:

@@ -31,7 +31,7 @@ class Digest:
             if len(value) == _HEX_LENGTH.get(algorithm) and _HEX.fullmatch(value):
                 return cls(algorithm, value)
         raise MalformedImage(
-            f"{text!r:.200} is not a digest: expected sha256:, sha384: or sha512:, and lower-case hex"
+            f"{text!r:.200} is no digest: expected sha256:, sha384: or sha512:, and lower-case hex"
         )
 
     @classmethod

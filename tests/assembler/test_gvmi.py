@@ -108,8 +108,15 @@ def test_types_are_checked_as_strictly_as_a_provider_does():
         "Labels": {"a": "b"},
     }
     assert gvmi.type_problems(good) == []
-    bad = {"Volumes": {"/v": {"x": 1}}, "Env": "a", "Tty": 1, "StopTimeout": True, "Labels": {"a": 1},
-           "Cmd": [1], "User": 0}  # fmt: skip
+    bad = {
+        "Volumes": {"/v": {"x": 1}},
+        "Env": "a",
+        "Tty": 1,
+        "StopTimeout": True,
+        "Labels": {"a": 1},
+        "Cmd": [1],
+        "User": 0,
+    }
     assert len(gvmi.type_problems(bad)) == len(bad)
 
 

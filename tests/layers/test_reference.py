@@ -43,7 +43,7 @@ def test_a_digest_needs_no_tag():
         ("a:", "not a tag"),
         ("a:b c", "not a tag"),
         ("-x.io/a", "not a registry host"),
-        ("a@sha256:12", "not a digest"),
+        ("a@sha256:12", "is no digest"),
         ("a" * 300, "at most 255"),
         ("../x", "not a"),
     ],

@@ -1,0 +1,322 @@
+"""Every command and option, through the installed program, on images of a few entries."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.images import docker_archive, oci_archive, oci_layout
+from support.layers import char, directory, file, hardlink, layer, symlink, whiteout
+from support.trees import snapshot_squashfs
+
+COMMAND = Path(sys.executable).with_name("golem-assemble")
+LAYERS = [
+    layer(
+        directory("d", mode=0o1777, uid=7, gid=8, mtime=1_000_000_000),
+        file("d/f", b"x" * 3000, mode=0o4755, mtime=1_000_000_000),
+        hardlink("d/g", "d/f"),
+        file("gone", b""),
+    ),
+    layer(
+        whiteout("gone"), symlink("zl", "d/f"), char("null", 1, 3), file("new\nline", b""),
+        directory("etc"), file("etc/passwd", b"me:x:1000:1001::/:/bin/sh\n"),
+    ),
+]  # fmt: skip
+CONFIG = {
+    "Env": ["PATH=/bin"], "Volumes": {"/data": {}}, "WorkingDir": "/work", "User": "me",
+    "Cmd": ["sh"],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def layout(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("image") / "tiny"
+    return oci_layout(folder, LAYERS, CONFIG, created="2020-01-01T00:00:00Z").path
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run the command in a folder of its own, with a store of its own."""
+
+    def run(*arguments, status=0, **options):
+        environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+        done = subprocess.run(
+            [COMMAND, *arguments],
+            **(
+                {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True}
+                | options
+            ),
+            check=False,
+        )
+        assert done.returncode == status, done.stderr
+        return done
+
+    return run
+
+
+def test_convert_names_its_output_after_the_image(run, layout, tmp_path):
+    done = run("convert", f"oci:{layout}", "--quiet")
+    name = done.stdout.strip()
+    image_id = json.loads(run("inspect", "--json", name).stdout)["image_id"]
+    assert name == f"tiny-latest-{image_id[:10]}.gvmi"
+    assert done.stderr == ""
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [name]
+
+
+def test_all_transports_give_the_same_bytes(run, layout, tmp_path):
+    oci_archive(tmp_path / "a.tar", layout)
+    subprocess.run(["gzip", "-k", tmp_path / "a.tar"], check=True)
+    hashes = set()
+    sources = [f"oci:{layout}:latest", "oci-archive:a.tar", "oci-archive:a.tar.gz:latest"]
+    for number, source in enumerate(sources):
+        run("convert", "-q", "-o", f"{number}.gvmi", source)
+        hashes.add(hashlib.sha256((tmp_path / f"{number}.gvmi").read_bytes()).hexdigest())
+    assert len(hashes) == 1
+
+
+@pytest.mark.parametrize("shape", ["old", "new"])
+def test_what_docker_save_wrote_is_read(run, tmp_path, shape):
+    docker_archive(tmp_path / "saved.tar", LAYERS, CONFIG, repo_tag="me/tiny:1", shape=shape)
+    run("convert", "-q", "-o", "x.gvmi", "docker-archive:saved.tar:me/tiny:1")
+    assert snapshot_squashfs(tmp_path / "x.gvmi")[b"d/f"].size == 3000
+
+
+def test_the_report_tells_everything(run, layout, tmp_path):
+    run("convert", "-o", "x.gvmi", "--report", "r.json", f"oci:{layout}")
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["path"] == str(tmp_path / "x.gvmi")
+    data = (tmp_path / "x.gvmi").read_bytes()
+    assert report["hash"] == hashlib.sha3_224(data).hexdigest()
+    assert report["size"] == len(data)
+    assert report["volumes"] == ["/data"]
+    assert report["workdir"] == "/work"
+    assert report["env"] == ["PATH=/bin"]
+    assert len(report["layers"]) == 2
+    assert set(report["seconds"]) == {"layers", "squashfs", "hash"}
+    assert any("CMD is ignored" in warning for warning in report["warnings"])
+    assert report["resources"]["self_peak_rss_bytes"] > 1_000_000
+
+
+def test_the_user_is_kept_on_request_as_numbers(run, layout):
+    run("convert", "-q", "-o", "x.gvmi", f"oci:{layout}")
+    assert "User" not in json.loads(run("inspect", "--json", "x.gvmi").stdout)["config"]
+    run("convert", "-q", "-o", "x.gvmi", "--keep-user", f"oci:{layout}")
+    assert json.loads(run("inspect", "--json", "x.gvmi").stdout)["config"]["User"] == "1000:1001"
+
+
+def test_ls_shows_the_same_tree_of_an_image_and_of_its_file(run, layout):
+    run("convert", "-q", "-o", "x.gvmi", f"oci:{layout}")
+    for options in (["-l", "-R"], ["-R"], ["-l"]):
+        of_image = run("ls", *options, f"oci:{layout}").stdout.splitlines()
+        of_file = run("ls", *options, "x.gvmi").stdout.splitlines()
+        assert set(of_image) <= set(of_file)
+    listed = run("ls", "-l", "-R", "x.gvmi").stdout.splitlines()
+    assert "drwxrwxrwt         7:8            0 2001-09-09 01:46 d" in listed
+    assert "-rwsr-xr-x         0:0         3000 2001-09-09 01:46 d/f" in listed
+    assert any(line.endswith("zl -> d/f") for line in listed)
+    assert any(line.split()[2] == "1,3" for line in listed)
+    assert any(line.endswith(r"new\nline") for line in listed)
+
+
+def test_ls_begins_where_it_is_told(run, layout):
+    assert run("ls", f"oci:{layout}", "/d").stdout.split() == ["f", "g"]
+    assert run("ls", f"oci:{layout}", "zl").stdout.split() == ["zl"]
+    done = run("ls", f"oci:{layout}", "/none", status=15)
+    assert "/none: there is no such path in the image" in done.stderr
+    done = run("ls", f"oci:{layout}", "/d/f/x", status=15)
+    assert "is not a directory" in done.stderr
+
+
+def test_inspect_is_for_people_too(run, layout):
+    shown = run("inspect", f"oci:{layout}").stdout
+    for line in ("platform  linux/amd64", "volumes   /data", "workdir   /work", "user      me"):
+        assert line in shown
+    run("convert", "-q", "-o", "x.gvmi", f"oci:{layout}")
+    shown = run("inspect", "x.gvmi").stdout
+    assert f"hash      {run('hash', 'x.gvmi').stdout.strip()}" in shown
+    assert "squashfs  gzip" in shown
+
+
+def test_verify_tells_what_holds(run, layout):
+    run("convert", "-q", "-o", "x.gvmi", f"oci:{layout}")
+    assert run("verify", "x.gvmi").stdout.count("ok ") == 7
+
+
+def test_plain_progress_is_dated_lines(run, layout):
+    done = run("convert", "-o", "x.gvmi", "--progress", "plain", f"oci:{layout}")
+    lines = done.stderr.splitlines()
+    assert all(line[:2] == "20" and line[19] == "Z" for line in lines)
+    assert sum("unpacked" in line for line in lines) == 2
+    assert any("squashfs done in" in line for line in lines)
+    assert any("advice: CMD is ignored" in line for line in lines)
+    assert "image     x.gvmi" in done.stdout
+
+
+def test_json_progress_is_one_object_a_line(run, layout):
+    done = run("convert", "-o", "x.gvmi", "--progress", "json", f"oci:{layout}")
+    events = [json.loads(line) for line in done.stderr.splitlines()]
+    assert {event["event"] for event in events} >= {"step", "progress", "layer", "advice"}
+    ended = [e["name"] for e in events if e["event"] == "step" and e["state"] == "ended"]
+    assert ended == ["layers", "squashfs", "hash"]
+    final = [event for event in events if event["event"] == "progress"][-1]
+    assert final["squashfs"]["done"] == final["squashfs"]["total"] > 0
+    assert all(state["done"] for state in final["layers"].values())
+
+
+def test_no_progress_is_silence(run, layout):
+    done = run("convert", "-o", "x.gvmi", "--progress", "none", f"oci:{layout}")
+    assert done.stderr == ""
+
+
+def test_a_terminal_gets_a_line_for_each_layer_and_one_for_squashfs(run, layout, tmp_path):
+    primary, secondary = pty.openpty()
+    try:
+        run("convert", "-o", "x.gvmi", f"oci:{layout}", stderr=secondary,
+            capture_output=False, stdout=subprocess.DEVNULL)  # fmt: skip
+        shown = os.read(primary, 1 << 20).decode()
+    finally:
+        os.close(primary)
+        os.close(secondary)
+    assert shown.count("layer ") >= 2
+    assert "squashfs" in shown
+    assert "100%" in shown
+    assert "advice:" in shown
+
+
+def test_presets_and_compressions_are_applied(run, layout):
+    for options, expected in (
+        (["--preset", "small"], "xz"),
+        (["--compression", "lz4"], "lz4"),
+        (["--preset", "fast"], "gzip"),
+        (["--block-size", "4096", "--processors", "1"], "gzip"),
+    ):
+        run("convert", "-q", "-o", "x.gvmi", *options, f"oci:{layout}")
+        squashfs = json.loads(run("inspect", "--json", "x.gvmi").stdout)["squashfs"]
+        assert squashfs["compression"] == expected
+        assert squashfs["block_size"] == (4096 if "4096" in options else 131072)
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--compression", "bzip2"], "bzip2"),
+        (["--compression", "xz", "--level", "3"], "has no levels"),
+        (["--level", "10"], "levels 1 to 9"),
+        (["--preset", "tiny"], "fast, balanced, small"),
+        (["--preset", "fast", "--compression", "xz"], "either"),
+        (["--block-size", "1000"], "power of two"),
+        (["--processors", "0"], "at least 1"),
+        (["--progress", "loud"], "auto, rich, plain, json, none"),
+        (["--platform", "a/b/c/d"], "OS/ARCH"),
+        (["--limit", "entries"], "NAME=N"),
+        (["--limit", "nothing=1"], "there are entries"),
+        (["--limit", "entries=0"], "at least 1"),
+        (["--nonsense"], "No such option"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(run, layout, tmp_path, options, problem):
+    done = run("convert", *options, f"oci:{layout}", status=2)
+    assert problem in " ".join(done.stderr.replace("│", " ").split())
+    assert not list(tmp_path.glob("*.gvmi"))
+
+
+def test_an_epoch_that_makes_no_sense_is_refused(run, layout):
+    done = run("convert", "--source-date-epoch", "now", f"oci:{layout}", status=15)
+    assert "whole seconds since 1970" in done.stderr
+
+
+def test_the_platform_that_is_asked_for_must_be_there(run, layout):
+    done = run("convert", "--platform", "linux/arm64", f"oci:{layout}", status=6)
+    assert "there is linux/amd64" in done.stderr
+
+
+def test_help_and_version(run):
+    assert "convert" in run("--help").stdout
+    for command in ("build", "convert", "inspect", "ls", "verify", "hash"):
+        assert "Examples:" in run(command, "--help").stdout
+    assert run("--version").stdout.startswith("golem-assemble 0.")
+    assert "Usage" in run(status=2).stdout + run(status=2).stderr
+
+
+def test_debug_shows_where(run, tmp_path):
+    done = run("convert", "--debug", "oci:none", status=5)
+    assert "Traceback" in done.stderr
+    assert "Traceback" not in run("convert", "oci:none", status=5).stderr
+
+
+def test_who_reads_our_output_may_leave(layout, tmp_path):
+    command = f"{COMMAND} ls -R oci:{layout} --store {tmp_path / 's'} | head -c 1"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
+def test_build_from_scratch_with_every_instruction(run, tmp_path):
+    (tmp_path / "Dockerfile").write_text(
+        "ARG V=1\n"
+        "FROM scratch AS base\n"
+        "ARG V\n"
+        "ENV A=$V B='x y'\n"
+        "LABEL a=b\n"
+        "WORKDIR /w\n"
+        "FROM base\n"
+        "USER 5:6\n"
+        "WORKDIR sub\n"
+        "VOLUME data\n"
+        "EXPOSE 80-81\n"
+        'ENTRYPOINT ["/x"]\n'
+        "CMD echo hi\n"
+    )
+    done = run("build", "-t", "me/x:2", "--build-arg", "V=3", ".")
+    assert "Successfully tagged me/x:2" in done.stdout
+    (name,) = [path.name for path in tmp_path.glob("*.gvmi")]
+    assert name.startswith("me-x-2-")
+    shown = json.loads(run("inspect", "--json", name).stdout)
+    config = shown["config"]
+    assert config["Env"] == ["A=3", "B=x y"]
+    assert config["Volumes"] == {"/w/sub/data": {}}
+    assert config["WorkingDir"] == "/w/sub"
+    assert config["Cmd"] == ["/bin/sh", "-c", "echo hi"]
+    assert config["ExposedPorts"] == {"80/tcp": {}, "81/tcp": {}}
+    tree = snapshot_squashfs(tmp_path / name)
+    assert (tree[b"w"].uid, tree[b"w/sub"].uid, tree[b"w/sub"].gid) == (0, 5, 6)
+    assert "relative" in done.stderr
+    again = json.loads(run("inspect", "--json", "me/x:2").stdout)
+    assert again["image_id"] == shown["image_id"]
+
+
+def test_a_dockerfile_may_come_from_elsewhere(run, tmp_path):
+    (tmp_path / "other").write_text("FROM scratch\nVOLUME /v\n")
+    run("build", "-q", "-f", "other", "-o", "a.gvmi", ".")
+    run("build", "-q", "-f", "-", "-o", "b.gvmi", ".", input="FROM scratch\nVOLUME /v\n")
+    assert (tmp_path / "a.gvmi").read_bytes() == (tmp_path / "b.gvmi").read_bytes()
+
+
+def test_what_is_not_supported_is_refused_before_anything_is_fetched(run, tmp_path):
+    (tmp_path / "Dockerfile").write_text("FROM 127.0.0.1:1/none\n\nRUN true\n")
+    done = run("build", ".", status=3)
+    assert done.stderr.startswith("golem-assemble: Dockerfile:3: RUN is not supported yet; ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "problem"),
+    [
+        (["build", "none"], 15, "it is no folder"),
+        (["build", "-"], 15, "not supported yet"),
+        (["build", "."], 15, "there is no such Dockerfile"),
+        (["build", "-t", "Bad", "."], 15, "no such Dockerfile"),
+        (["inspect", "none.gvmi"], 19, "no such file"),
+        (["convert", "Not A Name"], 4, "must be lower case"),
+        (["convert", "oci:none"], 5, "no such folder"),
+        (["convert", "oci-archive:none"], 5, "no such file"),
+    ],
+)
+def test_what_is_not_there_is_named(run, arguments, status, problem):
+    done = run(*arguments, status=status)
+    assert problem in done.stderr
+    assert done.stderr.count("\n") == 1
