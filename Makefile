@@ -40,7 +40,7 @@ boot: setup ## boot an image in qemu as a provider would
 	$(BIN)/python tests/boot/boot_example.py
 
 bench: setup ## time ours beside its peers (root, 10 GB of disk, half an hour)
-	.ci/packages test
+	.ci/packages test bench
 	$(BIN)/python tests/bench/bench.py
 
 clean: ## remove what the other targets made

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from layers.session import Session
     from layers.tree import Tree
 
-_WORKERS = 4
+_SPARE_WORKERS = 1
+"""Beyond one for each processor: somebody may wait for a registry."""
 
 
 @contextmanager
@@ -47,11 +48,13 @@ def _read_all(image: Image, session: Session, spools: ExitStack) -> dict[Digest,
         zip((d.digest for d in image.manifest.layers), image.config.diff_ids, strict=True)
     )
     descriptors = {d.digest: d for d in image.manifest.layers}
-    workers = max(1, min(_WORKERS, len(descriptors), 2 * (os.cpu_count() or 1)))
+    workers = max(1, min(len(descriptors), len(os.sched_getaffinity(0)) + _SPARE_WORKERS))
+    # The largest first, so that none is left alone with it at the end.
+    by_size = sorted(descriptors.items(), key=lambda item: -item[1].size)
     with ThreadPoolExecutor(workers, thread_name_prefix="layer") as pool:
         futures = {
             digest: pool.submit(_read, image.source, descriptor, diff_ids[digest], session, spools)
-            for digest, descriptor in descriptors.items()
+            for digest, descriptor in by_size
         }
         try:
             wait(futures.values(), return_when=FIRST_EXCEPTION)

@@ -111,6 +111,7 @@ class _Indexer:
         self._reader = reader
         self._layer = layer
         self._limits = limits
+        self._short_name = min(_NAME_MAX, limits.name_bytes)
         self._global_pax: dict[bytes, bytes] = _EMPTY_PAX
 
     def entries(self) -> Iterator[Entry]:
@@ -163,7 +164,7 @@ class _Indexer:
         offset = start + BLOCK
         if kind is Kind.FILE and name[-1:] != b"/":
             following = self._after(offset, size)
-            if copy_from >= 0 and len(name) <= _NAME_MAX and size <= self._limits.file_bytes:
+            if copy_from >= 0 and len(name) <= self._short_name and size <= self._limits.file_bytes:
                 # Nearly every entry of nearly every layer: nothing about it needs a closer look.
                 return Entry(
                     name, kind, mode, uid, gid, mtime, size, b"", (0, 0), None, offset, copy_from,
