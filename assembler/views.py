@@ -43,6 +43,13 @@ def size(count: float) -> str:
     return f"{count:.2f} GB"
 
 
+def _came(layer: LayerState) -> str:
+    """Tell where a layer's blob comes from, as far as that is known."""
+    if layer.pulled:
+        return f"pulled {size(layer.pulled)}"
+    return f"{size(layer.size)} at hand" if layer.unpacked or layer.done else "waiting"
+
+
 class PlainView(NoView):
     """One dated line for each thing that happened."""
 
@@ -60,8 +67,7 @@ class PlainView(NoView):
 
     def layer_done(self, layer: Digest, state: LayerState) -> None:
         """Tell of a layer that is read."""
-        came = f"pulled {size(state.pulled)}" if state.pulled else f"{size(state.size)} at hand"
-        self._line(f"layer {layer.short}: {came}, unpacked {size(state.unpacked)}")
+        self._line(f"layer {layer.short}: {_came(state)}, unpacked {size(state.unpacked)}")
 
     def note(self, level: str, text: str) -> None:
         """Tell a warning or advice."""
@@ -131,6 +137,7 @@ class RichView(NoView):
         )
         self._tasks: dict[Digest, Any] = {}
         self._squash: Any = None
+        self._squash_shown = False
         self._bars.start()
 
     def update(self, state: State) -> None:
@@ -140,7 +147,7 @@ class RichView(NoView):
                 description = f"layer {digest.short}"
                 self._tasks[digest] = self._bars.add_task(description, total=layer.size, info="")
             self._show_layer(digest, layer)
-        if state.squash_total:
+        if state.squash_total and not self._squash_shown:
             self._show_squash(state)
 
     def layer_done(self, layer: Digest, state: LayerState) -> None:
@@ -159,8 +166,7 @@ class RichView(NoView):
         self._bars.stop()
 
     def _show_layer(self, digest: Digest, layer: LayerState) -> None:
-        came = f"pulled {size(layer.pulled)}" if layer.pulled else f"{size(layer.size)} at hand"
-        info = f"{came}, unpacked {size(layer.unpacked)}"
+        info = f"{_came(layer)}, unpacked {size(layer.unpacked)}"
         done = layer.size if layer.done else min(layer.pulled, layer.size)
         self._bars.update(self._tasks[digest], completed=done, info=info)
 
@@ -173,3 +179,5 @@ class RichView(NoView):
         speed = size(state.squashed / spent)
         info = f"{size(state.squashed)} of {size(state.squash_total)}, {speed}/s"
         self._bars.update(self._squash, completed=state.squashed, info=info)
+        # What comes later must not count as time that squashfs took.
+        self._squash_shown = state.squashed == state.squash_total
