@@ -11,6 +11,7 @@ from layers.codec import Compression
 from layers.errors import Cancelled, Unsupported
 from layers.merge import LayerIndex, merge
 from layers.spool import unpack
+from layers.store import explained
 from layers.tarindex import index_layer
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def _read(
         session.observer.unpacked(descriptor.digest, count)
 
     session.check()
-    with source.open_blob(descriptor) as chunks:
+    with explained(session.store.root), source.open_blob(descriptor) as chunks:
         spool, compression = unpack(
             chunks, descriptor, diff_id, session.store.area, session.limits, advance
         )

@@ -54,7 +54,7 @@ class ContentStore:
         self.root = root
         self._blobs = root / "blobs" / "sha256"
         self._temp = root / "tmp"
-        with _explained(root):
+        with explained(root):
             self._blobs.mkdir(parents=True, exist_ok=True)
             self._temp.mkdir(exist_ok=True)
             self.area = TempArea(self._temp)
@@ -118,7 +118,7 @@ class ContentStore:
             return
         verifier = Verifier(descriptor.digest, descriptor.size, f"blob {descriptor.digest}")
         target = self.path(descriptor.digest)
-        with _explained(self.root):
+        with explained(self.root):
             target.parent.mkdir(parents=True, exist_ok=True)
             with self.area.file() as temp:
                 for chunk in verified(chunks, verifier):
@@ -127,7 +127,7 @@ class ContentStore:
 
     def tag(self, name: str, manifest: Descriptor) -> None:
         """Point the tag *name* at a manifest that is in the store."""
-        with _explained(self.root), self._locked():
+        with explained(self.root), self._locked():
             kept = [d for d in self._index().manifests if d.annotation(REF_NAME) != name]
             named = Descriptor(
                 manifest.media_type,
@@ -200,8 +200,8 @@ def _sync(temp: TempFile) -> None:
 
 
 @contextmanager
-def _explained(root: Path) -> Iterator[None]:
-    """Turn an operating system's refusal into a sentence about the store."""
+def explained(root: Path) -> Iterator[None]:
+    """Turn the operating system's refusals inside the block into a sentence about the store."""
     try:
         yield
     except LayersError:

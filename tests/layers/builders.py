@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from support.images import Layout
 from support.layers import layer
 
 from layers import tarstream
@@ -18,6 +16,10 @@ from layers.scratch import Contents
 from layers.tarindex import Kind, index_layer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support.images import Layout
+
     from layers.tree import Tree
 
 LAYER = "sha256:" + "0" * 64

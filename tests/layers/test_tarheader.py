@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+import tarfile
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.layers import pax_records, raw_header
+
+from layers import tarheader
+from layers.tarheader import Segment
+
+EXAMPLES = settings(max_examples=80, deadline=None, derandomize=True, database=None)
+
+
+def test_a_header_is_decoded_field_by_field():
+    block = raw_header(
+        b"dev/tty",
+        mode=0o104755,
+        uid=1000,
+        gid=1001,
+        size=0,
+        mtime=7,
+        kind=b"3",
+        target=b"t",
+        major=4,
+        minor=64,
+    )
+    assert tarheader.parse_header(block) == (
+        b"dev/tty", 0o4755, 1000, 1001, 0, 7, b"3", b"t", 4, 64,
+    )  # fmt: skip
+
+
+def test_a_prefix_belongs_to_posix_ustar_names_only():
+    posix, gnu, v7 = b"ustar\x0000", b"ustar  \0", bytes(8)
+    assert tarheader.parse_header(raw_header(b"b", prefix=b"a", magic=posix)).name == b"a/b"
+    # GNU has times and sparse maps there, v7 nothing.
+    assert tarheader.parse_header(raw_header(b"b", prefix=b"a", magic=gnu)).name == b"b"
+    assert tarheader.parse_header(raw_header(b"b", prefix=b"a", magic=v7)).name == b"b"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        (b"0000755\0", 0o755),
+        (b"   755 \0", 0o755),
+        (b"755\0trash", 0o755),
+        (b"00000755", 0o755),
+        (bytes(8), 0),
+        (b"        ", 0),
+        (b"\x80" + (1 << 40).to_bytes(11, "big"), 1 << 40),
+        (b"\x80\x00\x00\x00\x00\x00\x00\x07", 7),
+    ],
+)
+def test_numbers_are_octal_or_base_256(field, value):
+    assert tarheader.number(field) == value
+
+
+@pytest.mark.parametrize("value", [-1, -1_700_000_000, -(1 << 40)])
+def test_negative_numbers_are_for_times_only(value):
+    field = value.to_bytes(12, "big", signed=True)
+    assert tarheader.number(field, signed=True) == value
+    with pytest.raises(ValueError, match="is a negative number"):
+        tarheader.number(field)
+    with pytest.raises(ValueError, match="is a negative number"):
+        tarheader.number(b"-0000017\0")
+    assert tarheader.number(b"-0000017\0", signed=True) == -0o17
+
+
+@pytest.mark.parametrize(
+    "field", [b"0000x55\0", b"8000000\0", b"1_0\0", b"0o7\0", b"+7\0", b"7 7\0"]
+)
+def test_what_is_no_number_is_told(field):
+    with pytest.raises(ValueError):
+        tarheader.number(field)
+
+
+def test_numbers_in_odd_forms_make_the_same_header():
+    plain = raw_header(b"f", mode=0o644, uid=7, gid=8, size=0, mtime=9)
+    odd = raw_header(
+        b"f",
+        mode=b"   644 ",
+        uid=b"7       ",
+        gid=b"\x80" + bytes(6) + b"\x08",
+        size=bytes(12),
+        mtime=b"         11\0",
+    )
+    assert tarheader.parse_header(odd) == tarheader.parse_header(plain)
+
+
+@pytest.mark.parametrize("field", ["mode", "uid", "gid", "size"])
+def test_a_header_with_a_negative_number_is_refused(field):
+    width = 12 if field == "size" else 8
+    with pytest.raises(ValueError, match="negative"):
+        tarheader.parse_header(raw_header(b"f", **{field: b"-1".ljust(width, b"\0")}))
+
+
+@pytest.mark.parametrize("checksum", [0, 1, b"\0" * 8, b"7777777\0"])
+def test_a_wrong_checksum_is_told(checksum):
+    with pytest.raises(ValueError, match="checksum of its tar header is wrong"):
+        tarheader.parse_header(raw_header(b"f", checksum=checksum))
+
+
+def test_a_checksum_of_signed_characters_is_right_as_well():
+    block = raw_header("é".encode())
+    blanked = block[:148] + b" " * 8 + block[156:]
+    signed = sum(byte - 256 if byte > 127 else byte for byte in blanked)
+    assert tarheader.parse_header(raw_header("é".encode(), checksum=signed)).name == "é".encode()
+
+
+@EXAMPLES
+@given(st.binary(max_size=100), st.binary(max_size=32), st.sampled_from([0, 1]), st.integers(-2, 2))
+def test_checksums_are_those_of_tarfile(name, owner, which, change):
+    right = tarfile.calc_chksums(raw_header(name, owner=owner))
+    stamped = max(right[which] + change, 0)
+    problem = ""
+    try:
+        tarheader.parse_header(raw_header(name, owner=owner, checksum=stamped))
+    except ValueError as error:
+        problem = str(error)
+    assert ("checksum" in problem) == (stamped not in right)
+
+
+@EXAMPLES
+@given(
+    st.dictionaries(
+        st.binary(min_size=1, max_size=20).filter(lambda key: b"=" not in key),
+        st.binary(max_size=120),
+        max_size=5,
+    )
+)
+def test_pax_records_are_read_as_they_were_written(records):
+    assert tarheader.parse_pax(pax_records(records)) == records
+
+
+def test_a_later_pax_record_wins_and_padding_is_skipped():
+    block = b"8 k=one\n8 k=two\n" + bytes(7)
+    assert tarheader.parse_pax(block) == {b"k": b"two"}
+    assert tarheader.pax_records(block) == [(b"k", b"one"), (b"k", b"two")]
+
+
+@pytest.mark.parametrize(
+    "block",
+    [b"x", b"k=v\n", b"6k=v\n", b"-6 k=v\n", b"6 k=v", b"7 k=v\n", b"5 k=v\n", b"99 k=v\n",
+     b"6 kv\nx", b"0 k=v\n", b"2 k=v\n", b"1" * 30 + b" k=v\n", b"6 k=v\nmore"],
+)  # fmt: skip
+def test_broken_pax_records_are_told(block):
+    with pytest.raises(ValueError, match="a PAX record"):
+        tarheader.pax_records(block)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        (b"0", 0),
+        (b"1700000000", 1_700_000_000),
+        (b"1700000000.999999999", 1_700_000_000),
+        (b"-1", -1),
+        (b"-1.0", -1),
+        (b"-0.5", -1),
+        (b"-1.25", -2),
+        (b".5", 0),
+        (b"5.", 5),
+        (b"9" * 20, int(b"9" * 20)),
+    ],
+)
+def test_times_are_cut_towards_the_past(text, seconds):
+    assert tarheader.pax_seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", [b"x", b"1x", b"1.x", b"1e9", b"1.-5", b"9" * 21, b"+1", b"1 "])
+def test_what_is_no_time_is_told(text):
+    with pytest.raises(ValueError, match="is not a time"):
+        tarheader.pax_seconds(text)
+
+
+@pytest.mark.parametrize("text", [b"", b"-1", b"1.5", b"0x1", b" 1"])
+def test_what_is_no_pax_number_is_told(text):
+    with pytest.raises(ValueError, match="is not a number"):
+        tarheader.pax_number(text)
+
+
+def test_extended_attributes_are_found_in_either_spelling():
+    records = {
+        b"path": b"x",
+        b"SCHILY.xattr.user.a": b"raw\0bytes",
+        b"LIBARCHIVE.xattr.user.b%20c": b"YmFzZTY0",
+        b"LIBARCHIVE.xattr.user.unpadded": b"YQ",
+    }
+    expected = {b"user.a": b"raw\0bytes", b"user.b c": b"base64", b"user.unpadded": b"a"}
+    assert tarheader.pax_xattrs(records) == expected
+    assert tarheader.pax_xattrs({b"path": b"x"}) is None
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_raw_spelling_of_an_attribute_wins(order):
+    records = [(b"LIBARCHIVE.xattr.user.a", b"YQ=="), (b"SCHILY.xattr.user.a", b"raw")]
+    assert tarheader.pax_xattrs(dict(records[::order])) == {b"user.a": b"raw"}
+
+
+def test_an_attribute_that_is_not_base64_is_told():
+    with pytest.raises(ValueError, match="is not base64"):
+        tarheader.pax_xattrs({b"LIBARCHIVE.xattr.user.a": b"!"})
+
+
+def test_sparse_maps_of_pax_0_come_as_one_record_or_as_many():
+    many = [(b"GNU.sparse.offset", b"0"), (b"GNU.sparse.numbytes", b"2"),
+            (b"GNU.sparse.offset", b"9"), (b"GNU.sparse.numbytes", b"0")]  # fmt: skip
+    expected = [Segment(0, 2), Segment(9, 0)]
+    assert tarheader.pax_sparse_map(many) == expected
+    assert tarheader.pax_sparse_map([(b"GNU.sparse.map", b"0,2,9,0")]) == expected
+    assert tarheader.pax_sparse_map([(b"GNU.sparse.map", b"")]) == []
+
+
+@pytest.mark.parametrize(
+    ("records", "problem"),
+    [
+        ([(b"GNU.sparse.map", b"0,2,9")], "incomplete"),
+        ([(b"GNU.sparse.offset", b"0")], "incomplete"),
+        ([(b"GNU.sparse.map", b"0,x")], "not a number"),
+        ([(b"GNU.sparse.map", b"0,-1")], "not a number"),
+    ],
+)
+def test_broken_sparse_maps_of_pax_0_are_told(records, problem):
+    with pytest.raises(ValueError, match=problem):
+        tarheader.pax_sparse_map(records)
+
+
+def test_sparse_maps_of_pax_1_are_lines_before_the_data():
+    data = b"2\n0\n2\n9\n3\n"
+    assert tarheader.pax_sparse_lines(data.ljust(512, b"\0")) == (
+        [Segment(0, 2), Segment(9, 3)],
+        512,
+    )
+    assert tarheader.pax_sparse_lines(b"0\n") == ([], 512)
+    for cut in range(len(data)):
+        assert tarheader.pax_sparse_lines(data[:cut]) is None
+
+
+def test_a_sparse_map_of_too_many_segments_is_told():
+    with pytest.raises(ValueError, match="has 1000001 segments, more than 1000000"):
+        tarheader.pax_sparse_lines(b"1000001\n")
+    with pytest.raises(ValueError, match="is not a number"):
+        tarheader.pax_sparse_lines(b"two\n")
+
+
+@pytest.mark.parametrize(
+    ("segments", "size", "stored", "problem"),
+    [
+        ([Segment(4, 2), Segment(0, 2)], 10, 4, "out of order"),
+        ([Segment(0, 4), Segment(3, 2)], 10, 6, "out of order"),
+        ([Segment(8, 4)], 10, 4, "does not fit"),
+        ([Segment(0, 4)], 10, 3, "does not fit"),
+    ],
+)
+def test_sparse_maps_must_fit_their_file(segments, size, stored, problem):
+    tarheader.check_sparse([Segment(0, 4), Segment(4, 0), Segment(9, 1)], 10, 5)
+    with pytest.raises(ValueError, match=problem):
+        tarheader.check_sparse(segments, size, stored)
