@@ -8,8 +8,10 @@ time limits, and bounded retries that honour Retry-After.
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import random
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import oras.provider
 import requests
 import urllib3
+from oras.logger import logger as oras_logger
 from requests.adapters import HTTPAdapter
 
 from layers import descriptor as media
@@ -24,7 +27,9 @@ from layers.auth import ChallengeAuth, find_credentials
 from layers.digest import Digest, verify
 from layers.errors import (
     AccessDenied,
+    DigestMismatch,
     ImageNotFound,
+    LayersError,
     MalformedImage,
     RegistryUnavailable,
 )
@@ -42,6 +47,7 @@ _HUB_ENDPOINT = "registry-1.docker.io"
 _ACCEPT = ", ".join((*media.INDEX_TYPES, *media.MANIFEST_TYPES, *media.SCHEMA_1))
 _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 _TAGS_SHOWN = 20
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-\d{1,19}/(\d{1,19}|\*)")
 _plain_request = inspect.unwrap(oras.provider.Registry.do_request)
 
 
@@ -77,6 +83,8 @@ class Registry(oras.provider.Registry):  # type: ignore[misc] # oras has no type
     """One repository of a registry. Not for several threads at once: `clone` gives each its own."""
 
     def __init__(self, reference: Reference, patience: Patience | None = None) -> None:
+        # oras tells of failures on stderr as well; here they become errors.
+        oras_logger.set_level(logging.CRITICAL)
         host = _HUB_ENDPOINT if reference.host == DOCKER_HUB else reference.host
         super().__init__(hostname=host, insecure=reference.is_loopback)
         self._reference = reference
@@ -108,6 +116,19 @@ class Registry(oras.provider.Registry):  # type: ignore[misc] # oras has no type
 
         Bytes that do not have the digest they should have are a `DigestMismatch`.
         """
+        for attempt in range(self._patience.tries):
+            if attempt:
+                self._patience.sleep(self._pause(attempt - 1))
+            try:
+                return self._manifest(tag, digest)
+            except urllib3.exceptions.HTTPError as error:
+                problem = _describe(error)
+        raise RegistryUnavailable(
+            f"{self._reference}: the manifest was cut off {self._patience.tries} times ({problem});"
+            " try again later"
+        )
+
+    def _manifest(self, tag: str | None, digest: Digest | None) -> tuple[bytes, str, Digest]:
         what = f"{self._reference}: manifest"
         response = self.do_request(
             f"{self._base}/manifests/{digest or tag}", headers={"Accept": _ACCEPT}, stream=True
@@ -208,6 +229,7 @@ class Registry(oras.provider.Registry):  # type: ignore[misc] # oras has no type
             if response.status_code == 404:
                 raise ImageNotFound(f"{self._reference}: the registry has lost blob {blob.digest}")
             self._check(response)
+            self._compare_size(response, blob, offset)
             # A server that knows no ranges begins again at the first byte.
             skip = offset if response.status_code == 200 else 0
             while chunk := response.raw.read(CHUNK):
@@ -216,6 +238,21 @@ class Registry(oras.provider.Registry):  # type: ignore[misc] # oras has no type
                     chunk, skip = chunk[skipped:], skip - skipped
                 if chunk:
                     yield chunk
+
+    def _compare_size(self, response: requests.Response, blob: Descriptor, offset: int) -> None:
+        """Refuse at once a blob that the server says is of another size than promised."""
+        total = response.headers.get("Content-Length", "")
+        if response.status_code == 206:
+            match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+            if match is None or int(match[1]) != offset:
+                raise RegistryUnavailable(
+                    f"{self._reference.host}: a part of blob {blob.digest} was asked for, another "
+                    "one came; try again later, or another registry"
+                )
+            total = match[2]
+        if total.isdigit() and int(total) != blob.size:
+            what = f"{self._reference}: blob {blob.digest}"
+            raise DigestMismatch(what, f"{blob.size} bytes", f"{total} bytes")
 
     def _check(self, response: requests.Response) -> None:
         status = response.status_code
@@ -229,7 +266,11 @@ class Registry(oras.provider.Registry):  # type: ignore[misc] # oras has no type
         )
 
     def _not_found(self, tag: str | None, digest: Digest | None) -> ImageNotFound:
-        tags = self.tags()
+        try:
+            tags = self.tags()
+        except LayersError:
+            # The list is a courtesy; what was asked for is missing all the same.
+            tags = []
         if not tags:
             return ImageNotFound(
                 f"{self._reference}: {self._reference.host} has no repository "

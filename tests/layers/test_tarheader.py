@@ -88,6 +88,22 @@ def test_numbers_in_odd_forms_make_the_same_header():
     assert tarheader.parse_header(odd) == tarheader.parse_header(plain)
 
 
+@pytest.mark.parametrize("field", ["mode", "uid", "gid", "size", "mtime"])
+def test_a_number_may_fill_its_field(field):
+    width = 12 if field in {"size", "mtime"} else 8
+    block = raw_header(b"f", **{field: b"123".rjust(width, b"0")})
+    assert getattr(tarheader.parse_header(block), field) == 0o123
+
+
+@pytest.mark.parametrize("field", ["mode", "uid", "gid", "size", "mtime"])
+@pytest.mark.parametrize("value", [b"00_0010", b"0o00010", b"+000010"])
+def test_numbers_that_only_python_can_read_are_refused(field, value):
+    # mksquashfs would read another size than we did, and take a file's data for headers.
+    width = 12 if field in {"size", "mtime"} else 8
+    with pytest.raises(ValueError):
+        tarheader.parse_header(raw_header(b"f", **{field: value.ljust(width - 1, b"0")}))
+
+
 @pytest.mark.parametrize("field", ["mode", "uid", "gid", "size"])
 def test_a_header_with_a_negative_number_is_refused(field):
     width = 12 if field == "size" else 8
