@@ -50,7 +50,14 @@ def _run(expander: _Expander) -> str:
 
 class _Expander:
     def __init__(
-        self, text: str, lookup: Lookup, escape: str, *, split: bool = False, depth: int = 0
+        self,
+        text: str,
+        lookup: Lookup,
+        escape: str,
+        *,
+        split: bool = False,
+        keep_escapes: bool = False,
+        depth: int = 0,
     ) -> None:
         if depth > _DEPTH:
             raise ExpansionError(f"braces are nested more than {_DEPTH} deep")
@@ -58,6 +65,8 @@ class _Expander:
         self._lookup = lookup
         self._escape = escape
         self._split = split
+        # A pattern is read once more, and must still know which of its characters are plain.
+        self._keep_escapes = keep_escapes
         self._depth = depth
         self._index = 0
         self._out: list[str] = []
@@ -148,7 +157,8 @@ class _Expander:
 
     def _escaped(self) -> None:
         if self._index + 1 < len(self._text):
-            self._emit(self._text[self._index + 1])
+            kept = self._escape if self._keep_escapes else ""
+            self._emit(kept + self._text[self._index + 1])
         self._index += 2
 
     def _dollar(self) -> str:
@@ -180,7 +190,7 @@ class _Expander:
         if operator == "}":
             return value or ""
         if operator in {"#", "##", "%", "%%"}:
-            pattern = self._word("}")
+            pattern = self._word("}", pattern=True)
             return _trim(value or "", pattern, operator, self._escape)
         if operator in {"/", "//"}:
             return self._replace(value or "", everywhere=operator == "//")
@@ -197,9 +207,15 @@ class _Expander:
             f"{self._text[self._index : self._index + 10]!r} is no operator in ${{...}}"
         )
 
-    def _word(self, stop: str) -> str:
+    def _word(self, stop: str, *, pattern: bool = False) -> str:
         """Return the expanded word up to *stop*, which is passed."""
-        inner = _Expander(self._text, self._lookup, self._escape, depth=self._depth + 1)
+        inner = _Expander(
+            self._text,
+            self._lookup,
+            self._escape,
+            keep_escapes=pattern,
+            depth=self._depth + 1,
+        )
         inner._index = self._index
         word = inner._until(stop)
         self._index = inner._index + 1
@@ -221,7 +237,7 @@ class _Expander:
                 return value or ""
 
     def _replace(self, value: str, *, everywhere: bool) -> str:
-        pattern = parse_pattern(self._word("/"), self._escape)
+        pattern = parse_pattern(self._word("/", pattern=True), self._escape)
         replacement = self._word("}")
         return replace(value, pattern, replacement, everywhere=everywhere)
 
