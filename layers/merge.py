@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from layers.errors import MalformedLayer
 from layers.limits import Limits
 from layers.tarindex import Kind
-from layers.tree import Data, Node, Origin, Tree, TreeError, show
+from layers.tree import Data, Node, NotADirectory, Origin, Tree, TreeError, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -123,13 +123,21 @@ class _Application:
         if whiteout is None:
             return False
         mark, target = whiteout
-        parent = self._tree.find(parent_path) if mark is not Mark.DROP else None
-        if parent is not None and parent.is_directory:
+        parent = self._find_directory(parent_path) if mark is not Mark.DROP else None
+        if parent is not None:
             if mark is Mark.OPAQUE:
                 parent.children = {}
             else:
                 parent.children.pop(target, None)
         return True
+
+    def _find_directory(self, path: bytes) -> Node | None:
+        """Return the directory at *path*, `None` where there is none."""
+        try:
+            node = self._tree.find(path)
+        except NotADirectory:
+            return None
+        return node if node is not None and node.is_directory else None
 
     def _apply(self, entry: Entry) -> None:
         if not entry.path:
@@ -139,6 +147,8 @@ class _Application:
         if self._deferred:
             self._deferred.pop(entry.path, None)
         if entry.kind is Kind.HARDLINK:
+            # What the link replaces goes first: it cannot be the link's target, or hold it.
+            self._remove(parent, name)
             target = self._link_target(entry)
             if target is None:
                 self._deferred[entry.path] = entry
@@ -170,11 +180,14 @@ class _Application:
                 node = child
         return node
 
-    def _put(self, parent: Node, name: bytes, node: Node, entry: Entry) -> None:
-        replaced = parent.children.get(name)
+    def _remove(self, parent: Node, name: bytes) -> None:
+        replaced = parent.children.pop(name, None)
         if replaced is not None and replaced.kind in _WAYS:
             # The last entry's directory may have been reached through what is gone now.
             self._last_path, self._last_parent = b"", self._tree.root
+
+    def _put(self, parent: Node, name: bytes, node: Node, entry: Entry) -> None:
+        self._remove(parent, name)
         parent.children[name] = node
         if len(parent.children) > self._limits.directory_entries:
             folder = show(entry.path.rpartition(b"/")[0] or b"/")
@@ -186,8 +199,8 @@ class _Application:
         if not entry.target:
             raise TreeError("it is a hard link to the root directory")
         parent_path, _, name = entry.target.rpartition(b"/")
-        parent = self._tree.find(parent_path)
-        if parent is None or not parent.is_directory:
+        parent = self._find_directory(parent_path)
+        if parent is None:
             return None
         target = parent.children.get(name)
         if target is not None and target.is_directory:

@@ -320,3 +320,18 @@ def test_what_is_not_there_is_named(run, arguments, status, problem):
     done = run(*arguments, status=status)
     assert problem in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_triggers_of_a_base_are_done_and_unused_arguments_are_told(run, tmp_path):
+    config = {"OnBuild": ["ENV FROM_TRIGGER=1", "WORKDIR /triggered"]}
+    oci_layout(tmp_path / "base", [], config)
+    (tmp_path / "Dockerfile").write_text("FROM x\nVOLUME /v\n")
+    options = ["--build-context", "x=oci:base", "--build-arg", "TYPO=1"]
+    done = run("build", "-o", "x.gvmi", *options, ".")
+    assert "--build-arg TYPO: no ARG of that name is declared" in done.stderr
+    config = json.loads(run("inspect", "--json", "x.gvmi").stdout)["config"]
+    assert config["Env"] == ["FROM_TRIGGER=1"]
+    assert config["WorkingDir"] == "/triggered"
+    oci_layout(tmp_path / "other", [], {"OnBuild": ["RUN x"]})
+    done = run("build", "--build-context", "x=oci:other", ".", status=3)
+    assert "ONBUILD of x:2: RUN is not supported yet" in done.stderr
