@@ -18,7 +18,7 @@ _OUTPUT = 1 << 20
 # Bites of this size are unpacked in one call, as a rule: what is left over has to be copied.
 _GZIP_INPUT = 1 << 15
 # A zstd block of 4 bytes can stand for 128 KiB: small bites bound what one call returns.
-_ZSTD_INPUT = 4096
+_ZSTD_INPUT = 512
 _ZSTD_WINDOW = 1 << 27
 
 

@@ -55,15 +55,15 @@ def parse_header(block: bytes) -> RawHeader:
     name = name.partition(b"\0")[0]
     if prefix[0] and magic == b"ustar\x0000" and typeflag not in b"LKxg":
         name = prefix.partition(b"\0")[0] + b"/" + name
-    try:
-        # What nearly all tars hold: digits up to the last byte. This is the hot path.
+    fields = mode[:7] + uid[:7] + gid[:7] + size[:11] + mtime[:11]
+    ends = mode[7:] + uid[7:] + gid[7:] + size[11:] + mtime[11:]
+    if fields.isdigit() and not ends.strip(b"\0 "):
+        # What nearly all tars hold: digits up to a terminator. This is the hot path.
         numbers = (
-            int(mode[:-1], 8) & 0o7777, int(uid[:-1], 8), int(gid[:-1], 8), int(size[:-1], 8),
-            int(mtime[:-1], 8),
+            int(fields[:7], 8) & 0o7777, int(fields[7:14], 8), int(fields[14:21], 8),
+            int(fields[21:32], 8), int(fields[32:], 8),
         )  # fmt: skip
-        if min(numbers) < 0:
-            raise ValueError
-    except ValueError:
+    else:
         numbers = (
             number(mode) & 0o7777, number(uid), number(gid), number(size),
             number(mtime, signed=True),

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from support.layers import layer
+from support.trees import Entry
 
 from layers import tarstream
 from layers.descriptor import Descriptor
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
 
     from layers.tree import Tree
 
+_KINDS = {
+    "-": "file",
+    "d": "directory",
+    "l": "symlink",
+    "c": "char",
+    "b": "block",
+    "p": "fifo",
+}
 LAYER = "sha256:" + "0" * 64
 
 
@@ -82,6 +91,28 @@ def told(tree: Tree):
             tuple(names[node]) if len(names[node]) > 1 else (),
         )
         for path, node in tree.walk()
+    }
+
+
+def as_snapshot(tree: Tree):
+    """A tree as `support.trees` tells of real directories, without the root."""
+    return {
+        path: Entry(
+            kind=_KINDS[kind],
+            mode=mode,
+            uid=uid,
+            gid=gid,
+            mtime=mtime,
+            size=None if data is None else len(data),
+            sha256=None if data is None else hashlib.sha256(data).hexdigest(),
+            target=target or None,
+            device=device if kind in "cb" else None,
+            xattrs=tuple(sorted((os.fsdecode(key), v) for key, v in (xattrs or {}).items())),
+            links=links,
+        )
+        for path, (kind, mode, uid, gid, mtime, target, device, xattrs, data, links) in told(
+            tree
+        ).items()
     }
 
 

@@ -111,7 +111,8 @@ def test_an_opaque_root_empties_the_image():
 
 def test_an_opaque_marker_where_no_directory_is_does_nothing():
     lower = [file("f"), symlink("dangling", "nowhere")]
-    tree = merged(lower, [opaque("f"), opaque("dangling"), opaque("none"), whiteout("f/x")])
+    upper = [opaque("f"), opaque("dangling"), opaque("none"), whiteout("f/x"), whiteout("f/x/y")]
+    tree = merged(lower, upper)
     assert paths(tree) == ["dangling", "f"]
 
 
@@ -257,9 +258,16 @@ def test_devices_and_fifos_can_have_two_names():
     assert tree.find(b"q") is tree.find(b"p")
 
 
-def test_a_link_to_itself_over_a_lower_file_leaves_it():
-    tree = merged([file("a", b"x")], [hardlink("a", "a")])
-    assert text(tree, "a") == b"x"
+@pytest.mark.parametrize("items", [[hardlink("a", "a")], [hardlink("d", "d/f")]])
+def test_what_a_link_replaces_cannot_be_its_target(items):
+    problem = refused([file("a"), file("d/f")], items)
+    assert f'it is a hard link to "{items[0].target}", which does not exist' in problem
+
+
+def test_one_name_of_an_inode_may_be_linked_to_another_again():
+    lower = [file("a", b"x"), hardlink("b", "a")]
+    tree = merged(lower, [hardlink("b", "a"), hardlink("a", "b")])
+    assert tree.find(b"a") is tree.find(b"b")
 
 
 @pytest.mark.parametrize(
