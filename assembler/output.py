@@ -49,10 +49,10 @@ def atomic(target: Path) -> Iterator[TempFile]:
             temp.publish(target)
             _sync_folder(target.parent)
     except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
             raise OutputError(
-                f"{target.parent}: no space left on this disk; make room, or choose another "
-                "place by -o"
+                f"{target.parent}: {(error.strerror or '').lower()}; make room there, or choose "
+                "another place by -o"
             ) from None
         if error.errno in _REFUSALS:
             raise OutputError(

@@ -207,9 +207,10 @@ def explained(root: Path) -> Iterator[None]:
     except LayersError:
         raise
     except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
             raise StoreError(
-                f"{root}: no space left on this disk; make room, or name another place by --store"
+                f"{root}: {(error.strerror or '').lower()}; make room there, or name another place "
+                "by --store"
             ) from None
         if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}:
             raise StoreError(

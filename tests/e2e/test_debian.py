@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import zlib
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -170,18 +171,25 @@ def unprivileged(base, folder, out):
         ".",
     ]  # fmt: skip
     if os.geteuid() != 0:
-        command = command[7:]
-    else:
-        os.chown(folder, 1000, 1000)
-        make_reachable(folder)
-    subprocess.run(command, cwd=EXAMPLE, check=True, capture_output=True, text=True)
+        subprocess.run(command[7:], cwd=EXAMPLE, check=True, capture_output=True, text=True)
+        return
+    os.chown(folder, 1000, 1000)
+    with passable(folder), passable(COMMAND):
+        subprocess.run(command, cwd=EXAMPLE, check=True, capture_output=True, text=True)
 
 
-def make_reachable(folder):
-    """Let others pass through the folders above, which pytest makes private."""
-    for parent in folder.parents:
-        if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o011)
+@contextmanager
+def passable(path):
+    """Let others pass through the folders above *path*, as long as the context lasts."""
+    modes = {parent: parent.stat().st_mode for parent in path.parents}
+    closed = {parent: mode for parent, mode in modes.items() if not mode & 0o001}
+    for parent, mode in closed.items():
+        parent.chmod(mode | 0o011)
+    try:
+        yield
+    finally:
+        for parent, mode in closed.items():
+            parent.chmod(mode)
 
 
 def test_another_epoch_changes_what_the_build_stamps_and_no_more(tree, base, store, tmp_path):
