@@ -199,9 +199,11 @@ class _Application:
         if not entry.target:
             raise TreeError("it is a hard link to the root directory")
         parent_path, _, name = entry.target.rpartition(b"/")
-        parent = self._find_directory(parent_path)
+        parent = self._tree.find(parent_path)
         if parent is None:
             return None
+        if not parent.is_directory:
+            raise TreeError(f"it is a hard link through {show(parent_path)}, which is no directory")
         target = parent.children.get(name)
         if target is not None and target.is_directory:
             raise TreeError(f"it is a hard link to the directory {show(entry.target)}")

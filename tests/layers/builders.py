@@ -6,6 +6,9 @@ import hashlib
 import os
 from typing import TYPE_CHECKING
 
+import requests
+import urllib3
+from requests.adapters import BaseAdapter
 from support.layers import layer
 from support.trees import Entry
 
@@ -138,3 +141,54 @@ def damage(path: Path, data: bytes = b"damaged") -> None:
 def blob_of(layout: Layout, data: bytes) -> Path:
     """Where a layout keeps the blob with these bytes."""
     return layout.blob_path("sha256:" + hashlib.sha256(data).hexdigest())
+
+
+class Answers(BaseAdapter):
+    """What stands where a registry would: *answer* gives (status, headers, body) for a request.
+
+    A body may be bytes, or a list of pieces of which the last may be an exception to raise.
+    """
+
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
+        self.requests = []
+
+    def send(self, request, **_options):
+        self.requests.append(request)
+        status, headers, body = self.answer(request)
+        pieces = list(body) if isinstance(body, list) else [body]
+        response = requests.adapters.HTTPAdapter().build_response(
+            request,
+            urllib3.HTTPResponse(
+                _Pieces(pieces), headers=headers, status=status, preload_content=False
+            ),
+        )
+        response.raw.enforce_content_length = True
+        return response
+
+    def close(self):
+        """Nothing is open."""
+
+
+class _Pieces:
+    """A body that comes piece by piece, and may break off."""
+
+    closed = False
+
+    def __init__(self, pieces):
+        self._pieces = pieces
+
+    def read(self, amount=None):
+        while self._pieces:
+            if isinstance(self._pieces[0], Exception):
+                raise self._pieces.pop(0)
+            wanted = len(self._pieces[0]) if amount is None else amount
+            data, rest = self._pieces[0][:wanted], self._pieces[0][wanted:]
+            self._pieces[:1] = [rest] if rest else []
+            if data:
+                return data
+        return b""
+
+    def close(self):
+        self.closed = True

@@ -277,7 +277,7 @@ def test_one_name_of_an_inode_may_be_linked_to_another_again():
         ([hardlink("h", "no/ne")], 'entry "h": it is a hard link to "no/ne", which does not exist'),
         ([hardlink("h", "h")], 'entry "h": it is a hard link to "h", which does not exist'),
         ([hardlink("a", "b"), hardlink("b", "a")], "which does not exist"),
-        ([file("f"), hardlink("h", "f/x")], 'which does not exist'),
+        ([file("f"), hardlink("h", "f/x")], 'which is no directory'),
         ([directory("d"), hardlink("h", "d")], 'entry "h": it is a hard link to the directory "d"'),
         ([hardlink("h", "d"), directory("d")], 'entry "h": it is a hard link to the directory "d"'),
         ([hardlink("h", "/")], 'entry "h": it is a hard link to the root directory'),
