@@ -236,8 +236,7 @@ def limited(size):
 
 
 def test_a_store_whose_disk_is_full(place):
-    error = place.convert(place.image(layer(file("f", bytes(500_000)))), status=14,
-                          preexec_fn=limited(100_000))  # fmt: skip
+    error = place.convert(place.image(BIG), status=14, preexec_fn=limited(2_000_000))
     assert "--store" in error
 
 

@@ -1,0 +1,431 @@
+"""The registry's client without a server; with real ones: tests/e2e/test_registry.py."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+
+import pytest
+import requests
+import urllib3
+from builders import Answers, descriptor
+
+from layers import descriptor as media
+from layers.digest import Digest
+from layers.errors import (
+    AccessDenied,
+    DigestMismatch,
+    ImageNotFound,
+    MalformedImage,
+    RegistryUnavailable,
+)
+from layers.reference import Reference
+from layers.registry import Patience, Registry
+from layers.store import CHUNK
+
+DATA = bytes(range(256)) * 4000
+BLOB = descriptor(DATA)
+MANIFEST = b'{"schemaVersion": 2}'
+CUT = urllib3.exceptions.ProtocolError("Connection aborted.", ConnectionResetError(104, "reset"))
+
+
+@pytest.fixture(autouse=True)
+def _nobody_logged_in(tmp_path, monkeypatch):
+    for name in ("REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "DOCKER_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+class Client:
+    """A registry whose requests are answered by a function, and the pauses that it made."""
+
+    def __init__(self, answer, name="registry.test/team/image:1", **patience):
+        self.pauses = []
+        self.registry = Registry(
+            Reference.parse(name), Patience(sleep=self.pauses.append, **patience)
+        )
+        self.answers = Answers(answer)
+        for scheme in ("https://", "http://"):
+            self.registry.session.mount(scheme, self.answers)
+
+    @property
+    def urls(self):
+        return [request.url for request in self.answers.requests]
+
+    def header(self, name):
+        return [request.headers.get(name) for request in self.answers.requests]
+
+
+def always(status=200, headers=None, body=b""):
+    return Client(lambda _request: (status, headers or {}, body))
+
+
+def in_turn(*answers, **options):
+    """A client that gets these answers, one after the other; exceptions are raised."""
+    waiting = list(answers)
+
+    def answer(_request):
+        following = waiting.pop(0)
+        if isinstance(following, Exception):
+            raise following
+        return following
+
+    return Client(answer, **options)
+
+
+def read(client, found=BLOB):
+    return b"".join(client.registry.blob(found))
+
+
+# Where.
+
+
+@pytest.mark.parametrize(
+    ("name", "base"),
+    [
+        ("alpine", "https://registry-1.docker.io/v2/library/alpine/"),
+        ("registry.test/a/b:1", "https://registry.test/v2/a/b/"),
+        ("localhost:5000/a", "http://localhost:5000/v2/a/"),
+        ("127.0.0.1:5000/a", "http://127.0.0.1:5000/v2/a/"),
+        ("[::1]:5000/a", "http://[::1]:5000/v2/a/"),
+    ],
+)
+def test_a_reference_has_an_address(name, base):
+    client = Client(lambda _request: (200, {}, MANIFEST), name)
+    client.registry.manifest("t", None)
+    assert client.urls == [base + "manifests/t"]
+
+
+def test_a_clone_asks_the_same_repository_with_the_same_token():
+    registry = Registry(Reference.parse("registry.test/a"))
+    registry.auth.token = "abc"
+    twin = registry.clone()
+    assert twin.session is not registry.session
+    twin.session.mount("https://", answers := Answers(lambda _request: (200, {}, MANIFEST)))
+    twin.manifest("t", None)
+    (request,) = answers.requests
+    assert request.url == "https://registry.test/v2/a/manifests/t"
+    assert request.headers["Authorization"] == "Bearer abc"
+    assert request.headers["User-Agent"] == "golem-assemble"
+    registry.close()
+    twin.close()
+
+
+def test_what_netrc_says_does_not_override_a_login(tmp_path, monkeypatch):
+    (tmp_path / "netrc").write_text("machine registry.test login other password wrong\n")
+    (tmp_path / "netrc").chmod(0o600)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    client = always(body=MANIFEST)
+    client.registry.auth.token = "abc"
+    client.registry.manifest("t", None)
+    assert client.header("Authorization") == ["Bearer abc"]
+
+
+# Manifests.
+
+
+def test_a_manifest_comes_with_its_type_and_digest():
+    client = always(
+        headers={
+            "Content-Type": f"{media.OCI_MANIFEST}; charset=utf-8",
+            "Docker-Content-Digest": str(Digest.of(MANIFEST)),
+        },
+        body=MANIFEST,
+    )
+    expected = (MANIFEST, media.OCI_MANIFEST, Digest.of(MANIFEST))
+    assert client.registry.manifest("1", None) == expected
+    assert client.registry.manifest(None, Digest.of(MANIFEST)) == expected
+    assert client.registry.manifest("1", Digest.of(MANIFEST)) == expected
+    assert [url.rpartition("/")[2] for url in client.urls] == [
+        "1", str(Digest.of(MANIFEST)), str(Digest.of(MANIFEST)),
+    ]  # fmt: skip
+    for accepted in (media.OCI_INDEX, media.DOCKER_LIST, media.OCI_MANIFEST):
+        assert accepted in client.header("Accept")[0]
+
+
+def test_a_manifest_without_headers_has_the_digest_of_its_bytes():
+    assert always(body=MANIFEST).registry.manifest("1", None) == (
+        MANIFEST, "", Digest.of(MANIFEST),
+    )  # fmt: skip
+
+
+def test_a_compressed_answer_is_read():
+    client = always(headers={"Content-Encoding": "gzip"}, body=gzip.compress(MANIFEST))
+    assert client.registry.manifest("1", None)[0] == MANIFEST
+
+
+@pytest.mark.parametrize("promise", ["header", "reference"])
+def test_a_manifest_that_was_altered_is_refused(promise):
+    digest = Digest.of(b"other")
+    client = always(
+        headers={"Docker-Content-Digest": str(digest)} if promise == "header" else {}, body=MANIFEST
+    )
+    with pytest.raises(DigestMismatch, match="^registry.test/team/image:1: manifest: expected sha"):
+        client.registry.manifest("1", digest if promise == "reference" else None)
+
+
+def test_a_promised_digest_that_is_none_is_told():
+    client = always(headers={"Docker-Content-Digest": "sha256:short"}, body=MANIFEST)
+    with pytest.raises(MalformedImage, match="is no digest"):
+        client.registry.manifest("1", None)
+
+
+def test_a_manifest_that_is_too_large_is_not_read():
+    with pytest.raises(MalformedImage, match="manifest has more than 16,777,216 bytes"):
+        always(body=bytes((16 << 20) + 1)).registry.manifest("1", None)
+
+
+@pytest.mark.parametrize(
+    ("digest", "tags", "problem"),
+    [
+        (None, ["b", "a"], "there is no tag '1'; the repository has a, b$"),
+        (Digest.of(b""), ["a"], "there is no manifest sha256:e3b0.*; the repository has a$"),
+        (None, [f"{n:02}" for n in range(30)], r"the repository has 00, .*, 19 \.\.\.$"),
+        (None, [7, "a"], "the repository has a$"),
+        (None, [], "has no repository 'team/image'; check the name$"),
+        (None, None, "has no repository 'team/image'; check the name$"),
+    ],
+)
+def test_what_is_not_there_is_answered_with_what_there_is(digest, tags, problem):
+    client = in_turn((404, {}, b""), (200, {}, json.dumps({"tags": tags}).encode()))
+    with pytest.raises(ImageNotFound, match=f"^registry.test/team/image:1: .*{problem}"):
+        client.registry.manifest("1", digest)
+
+
+@pytest.mark.parametrize("answer", [(404, {}, b""), (200, {}, b"oops"), (200, {}, b"[]")])
+def test_tags_that_cannot_be_listed_are_none(answer):
+    assert in_turn(answer).registry.tags() == []
+
+
+# Blobs.
+
+
+def test_a_blob_is_read():
+    client = always(body=DATA)
+    assert read(client) == DATA
+    assert client.urls == [f"https://registry.test/v2/team/image/blobs/{BLOB.digest}"]
+    assert client.header("Accept-Encoding") == ["identity"]
+    assert client.header("Range") == [None]
+    assert client.pauses == []
+
+
+def part(start, body):
+    headers = {"Content-Range": f"bytes {start}-{len(DATA) - 1}/{len(DATA)}"}
+    return 206, headers, body
+
+
+def test_a_blob_that_is_cut_goes_on_where_it_was():
+    # What is less than a chunk is lost in urllib3's buffer.
+    client = in_turn(
+        (200, {}, [DATA[: CHUNK + 9], CUT]),
+        part(CHUNK, [DATA[CHUNK : 3 * CHUNK], CUT]),
+        part(3 * CHUNK, DATA[3 * CHUNK :]),
+    )
+    assert read(client) == DATA
+    assert client.header("Range") == [None, f"bytes={CHUNK}-", f"bytes={3 * CHUNK}-"]
+    assert len(client.pauses) == 2
+
+
+def test_a_blob_that_ends_early_goes_on():
+    client = in_turn((200, {}, DATA[:1000]), part(1000, DATA[1000:]))
+    assert read(client) == DATA
+
+
+def test_a_server_without_ranges_begins_again():
+    client = in_turn((200, {}, [DATA[:300_000], CUT]), (200, {}, DATA))
+    assert read(client) == DATA
+
+
+def test_a_blob_that_is_cut_at_the_same_place_again_and_again_is_given_up():
+    client = Client(lambda request: part(CHUNK, [CUT]) if "Range" in request.headers else (
+        200, {}, [DATA[:CHUNK], CUT],
+    ))  # fmt: skip
+    problem = r"was cut off 5 times, last after 262,144 of 1,024,000 bytes \(the connection was clo"
+    with pytest.raises(RegistryUnavailable, match=problem):
+        read(client)
+    assert len(client.pauses) == 4
+
+
+def test_a_blob_that_comes_in_too_many_parts_is_given_up():
+    def next_chunk(request):
+        start = int(request.headers.get("Range", "bytes=0-")[6:-1])
+        body = [DATA[start : start + CHUNK], *([CUT] if start + CHUNK < len(DATA) else [])]
+        return part(start, body) if start else (200, {}, body)
+
+    assert read(Client(next_chunk, resumes=4)) == DATA
+    problem = "was cut off 3 times, last after 786,432 of 1,024,000 bytes"
+    with pytest.raises(RegistryUnavailable, match=problem):
+        read(Client(next_chunk, resumes=2))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"Content-Range": "bytes 5-9/1024000"}, {"Content-Range": "bytes */1024000"}],
+)
+def test_a_part_that_was_not_asked_for_is_refused(headers):
+    client = in_turn((200, {}, [DATA[:CHUNK], CUT]), (206, headers, DATA[CHUNK:]))
+    with pytest.raises(RegistryUnavailable, match="was asked for, another one came; try again"):
+        read(client)
+
+
+def test_a_part_of_a_blob_of_another_size_is_refused():
+    headers = {"Content-Range": f"bytes {CHUNK}-1024000/1024001"}
+    client = in_turn((200, {}, [DATA[:CHUNK], CUT]), (206, headers, DATA[CHUNK:]))
+    with pytest.raises(DigestMismatch, match="expected 1024000 bytes, got 1024001 bytes"):
+        read(client)
+
+
+def test_a_blob_that_is_gone_is_told():
+    with pytest.raises(ImageNotFound, match=f"the registry has lost blob {BLOB.digest}"):
+        read(always(404))
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "problem"),
+    [
+        (403, AccessDenied, r"refuses access \(403\)"),
+        (418, RegistryUnavailable, "the registry answers 418; try again later"),
+        (302, RegistryUnavailable, "the registry answers 302"),
+    ],
+)
+def test_other_answers_are_told(status, error, problem):
+    with pytest.raises(error, match=problem):
+        read(always(status))
+    with pytest.raises(error, match=problem):
+        always(status).registry.manifest("1", None)
+
+
+def test_more_than_was_promised_is_passed_on_to_whoever_verifies():
+    assert read(always(body=DATA + b"x")) == DATA + b"x"
+
+
+def test_a_size_that_is_not_the_promised_one_is_told_at_once():
+    client = always(headers={"Content-Length": "9"}, body=b"123456789")
+    with pytest.raises(DigestMismatch, match="expected 1024000 bytes, got 9 bytes"):
+        read(client)
+
+
+# Waiting.
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_failures_that_pass_are_waited_out(status):
+    client = in_turn((status, {}, b""), (status, {}, b""), (200, {}, MANIFEST))
+    assert client.registry.manifest("1", None)[0] == MANIFEST
+    first, second = client.pauses
+    # Half a second, doubled each time, and a quarter of it for jitter.
+    assert 0.375 <= first <= 0.625
+    assert 0.75 <= second <= 1.25
+
+
+@pytest.mark.parametrize(
+    ("value", "pause"), [("7", 7.0), ("0", 0.0), ("999999", 60.0), ("soon", None), ("", None)]
+)
+def test_retry_after_is_honoured_within_reason(value, pause):
+    client = in_turn((429, {"Retry-After": value}, b""), (200, {}, MANIFEST))
+    client.registry.manifest("1", None)
+    (waited,) = client.pauses
+    assert waited == pause or (pause is None and waited <= 0.625)
+
+
+def test_a_registry_that_keeps_failing_is_given_up():
+    client = always(503)
+    problem = (
+        r"^registry.test: it answers 503; is the registry running .*\(tried 4 times in \d+ s\)"
+    )
+    with pytest.raises(RegistryUnavailable, match=problem):
+        client.registry.manifest("1", None)
+    assert (len(client.urls), len(client.pauses)) == (4, 3)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (requests.ConnectionError("x: [Errno 111] Connection refused"), "connection refused"),
+        (requests.ConnectionError("Name or service not known"), "its name cannot be resolved"),
+        (requests.Timeout("Read timed out."), "no answer in time"),
+        (requests.ConnectionError(""), "ConnectionError"),
+        (requests.ConnectionError("one\ntwo"), "one"),
+    ],
+)
+def test_a_connection_that_fails_is_told_in_few_words(error, words):
+    client = in_turn(*[error] * 4)
+    with pytest.raises(RegistryUnavailable, match=f"^registry.test: {words}; is the registry run"):
+        client.registry.manifest("1", None)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        requests.exceptions.SSLError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed certificate"),
+        requests.exceptions.InvalidURL("bad"),
+    ],
+)
+def test_what_will_not_pass_is_not_tried_again(error):
+    client = in_turn(error)
+    with pytest.raises(RegistryUnavailable, match=r"\(not tried again\)$"):
+        client.registry.manifest("1", None)
+    assert client.pauses == []
+
+
+def test_a_failure_that_passes_is_forgotten():
+    client = in_turn(requests.ConnectionError("reset"), (200, {}, MANIFEST))
+    assert client.registry.manifest("1", None)[0] == MANIFEST
+
+
+def test_a_redirect_to_another_host_does_not_take_the_token_along():
+    def answer(request):
+        if request.url.startswith("https://registry.test/"):
+            return 307, {"Location": "https://blobs.test/x"}, b""
+        return 200, {}, DATA
+
+    client = Client(answer)
+    client.registry.auth.token = "abc"
+    assert read(client) == DATA
+    assert client.header("Authorization") == ["Bearer abc", None]
+
+
+# Logging in.
+
+
+def guarded(challenge, token=b'{"token": "abc"}'):
+    """A registry that wants a login, and the server that gives its tokens."""
+
+    def answer(request):
+        if request.url.startswith("https://auth.test/"):
+            return 200, {}, token
+        if "Authorization" in request.headers:
+            return 200, {}, MANIFEST
+        return 401, {"Www-Authenticate": challenge}, b""
+
+    return answer
+
+
+BEARER = 'Bearer realm="https://auth.test/token",service="s",scope="repository:team/image:pull"'
+
+
+def test_a_token_is_fetched_once():
+    client = Client(guarded(BEARER))
+    client.registry.manifest("1", None)
+    client.registry.manifest("1", None)
+    assert len(client.urls) == 4
+    assert client.header("Authorization")[-1] == "Bearer abc"
+
+
+def test_a_login_is_answered_by_basic(tmp_path):
+    secret = base64.b64encode(b"me:secret").decode()
+    (tmp_path / ".docker").mkdir()
+    (tmp_path / ".docker" / "config.json").write_text(
+        json.dumps({"auths": {"registry.test": {"auth": secret}}})
+    )
+    client = Client(guarded('Basic realm="x"'))
+    assert client.registry.manifest("1", None)[0] == MANIFEST
+    assert client.header("Authorization") == [None, f"Basic {secret}"]
+
+
+@pytest.mark.parametrize("token", [b"oops", b"[]", b"7", b'{"token": ""}'])
+def test_a_token_that_is_none_is_told(token):
+    client = Client(guarded(BEARER, token))
+    with pytest.raises((RegistryUnavailable, AccessDenied)):
+        client.registry.manifest("1", None)
