@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import oras.auth.token
-from oras.auth.utils import get_basic_auth
+from oras.auth.utils import get_basic_auth, parse_auth_header
 
 from layers.errors import AccessDenied
 from layers.reference import DOCKER_HUB
@@ -181,7 +181,13 @@ class ChallengeAuth(oras.auth.token.TokenAuth):  # type: ignore[misc] # oras has
         if original.status_code == 401:
             # A token that was good may have expired.
             self.token = None
-        answered, changed = super().authenticate_request(original, headers, refresh)
+        if not challenge.lower().startswith("bearer") or not parse_auth_header(challenge).realm:
+            raise self.denied(original.status_code)
+        try:
+            answered, changed = super().authenticate_request(original, headers, refresh)
+        except (AttributeError, ValueError):
+            # oras takes for granted that a token server answers with a JSON object.
+            changed = False
         if not changed:
             raise self.denied(original.status_code)
         return answered, True

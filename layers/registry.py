@@ -92,8 +92,10 @@ class Registry(oras.provider.Registry):  # type: ignore[misc] # oras has no type
         adapter = _TimedAdapter(self._patience)
         self.session.mount("https://", adapter)
         self.session.mount("http://", adapter)
-        # Credentials come from `auth` alone: ~/.netrc would override what a login left.
+        # A proxy of the environment is not for this machine itself.
         self.session.trust_env = not reference.is_loopback
+        # Credentials come from `auth` alone: ~/.netrc would override what a login left.
+        self.session.auth = _as_it_is
         self.session.headers["User-Agent"] = "golem-assemble"
         self.auth = ChallengeAuth(reference, find_credentials(reference, os.environ))
         self.auth.session = self.session
@@ -288,6 +290,10 @@ class Registry(oras.provider.Registry):  # type: ignore[misc] # oras has no type
     def _pause(self, doublings: int) -> float:
         # Jitter, so that many builders that failed together do not return together.
         return float(self._patience.pause * 2**doublings * random.uniform(0.75, 1.25))  # noqa: S311
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
 
 
 def _read_limited(response: requests.Response, what: str) -> bytes:

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.layers import gzipped, zstd
 
+from layers import codec
 from layers.codec import CodecError, Compression, decompress
 
 MEBIBYTE = 1 << 20
@@ -176,6 +177,25 @@ def test_a_bomb_of_zeros_comes_in_chunks_that_fit_into_memory(pack):
         longest, total = max(longest, len(chunk)), total + len(chunk)
     assert total == size
     assert longest <= 16 * MEBIBYTE
+
+
+@pytest.mark.parametrize("size", [MEBIBYTE, MEBIBYTE + 1, 2 * MEBIBYTE + 3])
+@pytest.mark.usefixtures("engine")
+def test_output_that_waits_when_the_input_is_taken_is_not_lost(size):
+    packed = gzipped(bytes(size))
+    for cut in range(1, 14):
+        assert b"".join(decompress([packed[:-cut], packed[-cut:]])[1]) == bytes(size)
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_stream_that_breaks_in_the_output_that_waits_is_told(monkeypatch):
+    monkeypatch.setattr(codec, "_OUTPUT", 16)
+    # Forty bytes of zeros and ones, one bit of which was turned.
+    bad = gzipped(b"")[:4] + bytes.fromhex(
+        "7a8c046b04ff6360800346060646208400088de00101cbec62b428000000"
+    )
+    with pytest.raises(CodecError, match="^its gzip stream is broken "):
+        plain(bad, 8)
 
 
 @pytest.mark.usefixtures("engine")

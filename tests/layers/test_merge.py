@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from builders import contents, merged, paths, told
+from builders import Memory, contents, merged, paths, told
 from support.layers import (
     GNU,
     char,
@@ -18,8 +18,8 @@ from support.layers import (
 )
 
 from layers.errors import MalformedLayer
-from layers.merge import Mark, parse_whiteout
-from layers.tarindex import Kind
+from layers.merge import LayerIndex, Mark, merge, parse_whiteout
+from layers.tarindex import Kind, index_layer
 
 
 def refused(*layers):
@@ -336,6 +336,15 @@ def test_a_chain_of_forty_links_is_followed():
     chain = [symlink(f"l{number}", f"l{number + 1}") for number in range(40)]
     assert "l40/f" in paths(merged([*chain, directory("l40")], [file("l0/f")]))
     assert "more than 40" in refused([*chain, symlink("l40", "l41")], [file("l0/f")])
+
+
+def test_a_root_that_is_no_directory_is_an_error():
+    # index_layer lets none pass; an index may come from elsewhere.
+    memory = Memory(layer(file("x")))
+    (entry,) = index_layer(memory, "")
+    index = LayerIndex("of another", [entry._replace(path=b"")], memory)
+    with pytest.raises(MalformedLayer, match="of another: .* root must be a directory"):
+        merge([index])
 
 
 # Names.

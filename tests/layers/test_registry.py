@@ -198,6 +198,30 @@ def test_tags_that_cannot_be_listed_are_none(answer):
     assert in_turn(answer).registry.tags() == []
 
 
+def test_a_manifest_that_is_cut_is_asked_for_again():
+    client = in_turn((200, {}, [MANIFEST[:3], CUT]), (200, {}, MANIFEST))
+    assert client.registry.manifest("1", None)[0] == MANIFEST
+    assert len(client.pauses) == 1
+
+
+def test_a_manifest_that_is_always_cut_is_given_up():
+    client = always(body=[CUT])
+    with pytest.raises(RegistryUnavailable, match="the manifest was cut off 4 times"):
+        client.registry.manifest("1", None)
+
+
+def test_what_is_not_there_is_told_though_the_tags_cannot_be_listed():
+    client = in_turn((404, {}, b""), *[(503, {}, b"")] * 4)
+    with pytest.raises(ImageNotFound, match="has no repository 'team/image'"):
+        client.registry.manifest("1", None)
+
+
+def test_an_answer_that_cannot_be_understood_is_told():
+    client = in_turn(ValueError("odd"))
+    with pytest.raises(RegistryUnavailable, match=r"an answer cannot be understood \(odd\)"):
+        client.registry.manifest("1", None)
+
+
 # Blobs.
 
 
@@ -422,6 +446,17 @@ def test_a_login_is_answered_by_basic(tmp_path):
     client = Client(guarded('Basic realm="x"'))
     assert client.registry.manifest("1", None)[0] == MANIFEST
     assert client.header("Authorization") == [None, f"Basic {secret}"]
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_token_that_does_not_help_is_told(status):
+    def answer(request):
+        if request.url.startswith("https://auth.test/"):
+            return 200, {}, b'{"token": "abc"}'
+        return status, {"Www-Authenticate": BEARER}, b""
+
+    with pytest.raises(AccessDenied, match=rf"refuses access \({status}\)"):
+        Client(answer).registry.manifest("1", None)
 
 
 @pytest.mark.parametrize("token", [b"oops", b"[]", b"7", b'{"token": ""}'])

@@ -340,6 +340,16 @@ def test_a_tag_is_always_asked_for_and_a_digest_once(session):
     assert registry.asked == ["1", "1"]
 
 
+def test_a_digest_that_the_store_lacks_is_asked_for_once(session):
+    registry = FakeRegistry([b"{}"])
+    blobs = RegistryBlobs(registry, session)
+    reference = Reference.parse(f"x@{Digest.of(b'{}')}")
+    for _ in range(2):
+        assert blobs.root(reference).digest == reference.digest
+    assert registry.asked == [reference.digest]
+    assert session.store.path(reference.digest).read_bytes() == b"{}"
+
+
 def test_a_document_that_claims_to_be_huge_is_not_fetched(session):
     registry = FakeRegistry([])
     with pytest.raises(MalformedImage, match="16,777,217 bytes are no JSON document"):

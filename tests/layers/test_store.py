@@ -163,6 +163,14 @@ def test_a_damaged_blob_is_removed_when_it_is_read(store):
     assert not store.has(BLOB)
 
 
+def test_a_damaged_blob_that_another_process_mended_meanwhile_is_kept(store, monkeypatch):
+    store.ingest(BLOB, [DATA])
+    monkeypatch.setattr(Path, "read_bytes", lambda _path: b"as it was before")
+    with pytest.raises(DigestMismatch):
+        store.read(BLOB)
+    assert store.has(BLOB)
+
+
 @pytest.mark.parametrize("error", [DigestMismatch("x", "y", "z"), MalformedLayer("x", "y")])
 def test_a_blob_that_its_reader_finds_broken_is_removed_if_the_disk_is_to_blame(store, error):
     store.ingest(BLOB, [DATA])

@@ -182,6 +182,14 @@ def test_small_pieces_are_joined_but_not_without_bound():
     assert all(1 << 16 <= size < 1 << 17 for size in sizes[:-1])
 
 
+def test_neighbours_are_joined_whatever_they_are():
+    one, other = Memory(b"x" * 9), Memory(b"y" * 9)
+    pieces = [Range(one, 0, 2), Range(one, 2, 3), Range(other, 5, 1), b"a", b"b", Range(one, 6, 1)]
+    assert list(tarstream._joined(pieces)) == [
+        Range(one, 0, 5), Range(other, 5, 1), b"ab", Range(one, 6, 1),
+    ]  # fmt: skip
+
+
 def test_the_total_is_known_before_anything_is_read():
     tree = merged(LOWER, UPPER)
     assert tarstream.total_size(tarstream.spans(tree)) == len(rendered(tree))
