@@ -55,7 +55,7 @@ def _expand(
         case ast.User():
             return replace(instruction, user=one(instruction.user))
         case ast.Volume():
-            return replace(instruction, paths=many(instruction.paths))
+            return replace(instruction, paths=tuple(one(path) for path in instruction.paths))
         case ast.Expose():
             return replace(instruction, ports=many(instruction.ports))
         case ast.Stopsignal():

@@ -255,7 +255,7 @@ def test_only_what_no_shell_will_expand_is_expanded():
         return expand_instruction(only(text), {"a": "1 2"}.get)
 
     assert expanded("ENV x=$a y='$a'").pairs == (("x", "1 2"), ("y", "$a"))
-    assert expanded("VOLUME /$a").paths == ("/1", "2")
+    assert expanded("VOLUME /$a").paths == ("/1 2",)
     assert expanded("EXPOSE $a").ports == ("1", "2")
     assert expanded("WORKDIR $a").path == "1 2"
     assert expanded("USER $a").user == "1 2"
