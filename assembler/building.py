@@ -126,17 +126,14 @@ def _base(plan: Plan, session: Session, progress: Progress) -> Iterator[tuple[Im
 
 
 def _run(builder: Builder, plan: Plan, parsed: Dockerfile, scope: GlobalScope) -> None:
-    triggers = builder.take_triggers()
+    where = f"ONBUILD of {plan.base_name}"
+    triggers = tuple(dockerfile.parse_trigger(text, where) for text in builder.take_triggers())
+    planning.check_supported(triggers)
     for number, stage in enumerate(plan.stages):
         stage_scope = StageScope(scope)
         builder.begin_stage(stage_scope)
-        if number == 0 and triggers:
-            text = "FROM scratch\n" + "\n".join(triggers)
-            inherited = dockerfile.parse(text, f"ONBUILD of {plan.base_name}").stages[0]
-            planning.check_supported(inherited.instructions)
-            for instruction in inherited.instructions:
-                builder.do(instruction, stage_scope)
-        for instruction in stage.instructions:
+        inherited = triggers if number == 0 else ()
+        for instruction in (*inherited, *stage.instructions):
             builder.do(instruction, stage_scope)
 
 

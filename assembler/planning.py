@@ -52,8 +52,8 @@ def plan(
         for name, default in arg.arguments:
             scope.declare(name, _expand_default(arg, default, scope, dockerfile.escape))
     chain: list[Stage] = []
-    stage: Stage | None = dockerfile.stages[-1]
-    from_ = dockerfile.stages[-1].from_
+    stage: Stage | None = dockerfile.last
+    from_ = dockerfile.last.from_
     while stage is not None:
         chain.append(stage)
         check_supported(stage.instructions)

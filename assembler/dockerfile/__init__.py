@@ -1,28 +1,43 @@
 """Dockerfiles: text in, instructions out. Pure: no file is read here, no image known.
 
-lexer        directives, comments, continuations, here-documents -> logical lines
-words        quotes, flags, JSON arrays
-parser       logical lines -> typed `instructions`
-stages       the whole file; `parse` is the entry
-expansion    `$NAME` and its forms; `expanding` knows where they apply
+words, flags     what an instruction's text is cut into; JSON arrays; `--name=value`
+heredocs         here-documents
+lexer            directives, comments, continuations, here-documents -> logical lines
+parser, copying  logical lines -> typed `instructions`
+stages           the whole file; `parse` is the entry
+expansion        `$NAME` and its forms, `patterns` in them; `expanding` knows where they apply
+
+BuildKit's frontend is the reference for what a text means. Raised is `DockerfileError`, with the
+line; `expand` and `expand_words`, which know no line, raise `ExpansionError`.
 """
 
 from __future__ import annotations
 
 from assembler.dockerfile.expanding import expand_instruction
-from assembler.dockerfile.expansion import ExpansionError, expand, expand_words
+from assembler.dockerfile.expansion import (
+    ExpansionError,
+    Quoting,
+    Recording,
+    expand,
+    expand_words,
+)
 from assembler.dockerfile.instructions import ExecForm, Instruction, ShellForm
-from assembler.dockerfile.stages import Dockerfile, Stage, parse
+from assembler.dockerfile.lexer import Location
+from assembler.dockerfile.stages import Dockerfile, Stage, parse, parse_trigger
 
 __all__ = [
     "Dockerfile",
     "ExecForm",
     "ExpansionError",
     "Instruction",
+    "Location",
+    "Quoting",
+    "Recording",
     "ShellForm",
     "Stage",
     "expand",
     "expand_instruction",
     "expand_words",
     "parse",
+    "parse_trigger",
 ]

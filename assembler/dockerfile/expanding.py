@@ -1,70 +1,80 @@
 """Which parts of which instructions are expanded: not those that a shell will expand itself.
 
-The Dockerfile reference, "Environment replacement".
+The Dockerfile reference, "Environment replacement"; BuildKit's `Expand` methods.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from assembler.dockerfile import instructions as ast
-from assembler.dockerfile.expansion import ExpansionError, expand, expand_words
+from assembler.dockerfile.expansion import ExpansionError, Quoting, expand, expand_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from assembler.dockerfile.expansion import Lookup
-    from assembler.dockerfile.instructions import Instruction
+
+T = TypeVar("T", bound=ast.Instruction)
+
+# What is in a file has no quotes to be taken off, and a backslash for its escape character.
+_INLINE = Quoting(no_quotes=True)
 
 
-def expand_instruction(instruction: Instruction, lookup: Lookup, escape: str = "\\") -> Instruction:
+def expand_instruction(instruction: T, lookup: Lookup, escape: str = "\\") -> T:
     """Return the instruction with its variables replaced and its quotes taken off.
 
-    Everything in one instruction sees the values from before it. `ARG` is left to whoever knows
-    which default is needed. Raises `DockerfileError` for a malformed expansion.
+    Everything in one instruction sees the values from before it. ARG is left to whoever knows
+    which default is needed, ONBUILD to the build that it triggers. Raises `DockerfileError` for a
+    malformed expansion.
     """
+    try:
+        changes = _changes(instruction, lookup, escape)
+    except ExpansionError as error:
+        raise instruction.location.error(f"{instruction.keyword}: {error}") from None
+    return replace(instruction, **changes) if changes else instruction
 
+
+def _changes(instruction: ast.Instruction, lookup: Lookup, escape: str) -> dict[str, Any]:
     def one(text: str) -> str:
         return expand(text, lookup, escape)
 
-    def many(texts: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(word for text in texts for word in expand_words(text, lookup, escape))
-
-    try:
-        return _expand(instruction, one, many)
-    except ExpansionError as error:
-        raise instruction.location.error(f"{instruction.keyword}: {error}") from None
-
-
-def _expand(
-    instruction: Instruction,
-    one: Callable[[str], str],
-    many: Callable[[tuple[str, ...]], tuple[str, ...]],
-) -> Instruction:
     match instruction:
-        case ast.From():
-            return replace(
-                instruction, image=one(instruction.image), platform=one(instruction.platform)
-            )
-        case ast.Env() | ast.Label():
-            pairs = tuple((one(name), one(value)) for name, value in instruction.pairs)
-            return replace(instruction, pairs=pairs)
-        case ast.Workdir():
-            return replace(instruction, path=one(instruction.path))
-        case ast.User():
-            return replace(instruction, user=one(instruction.user))
-        case ast.Volume():
-            return replace(instruction, paths=tuple(one(path) for path in instruction.paths))
-        case ast.Expose():
-            return replace(instruction, ports=many(instruction.ports))
-        case ast.Stopsignal():
-            return replace(instruction, signal=one(instruction.signal))
-        case ast.Copy():
-            return replace(
-                instruction,
-                sources=tuple(one(source) for source in instruction.sources),
-                destination=one(instruction.destination),
-                flags=tuple((name, one(value)) for name, value in instruction.flags),
-            )
-    return instruction
+        case ast.From(image=image, platform=platform):
+            return {"image": one(image), "platform": one(platform)}
+        case ast.Env(pairs=pairs) | ast.Label(pairs=pairs):
+            return {"pairs": tuple((one(name), one(value)) for name, value in pairs)}
+        case ast.Workdir(path=path):
+            return {"path": one(path)}
+        case ast.User(user=user):
+            return {"user": one(user)}
+        case ast.Volume(paths=paths):
+            return {"paths": tuple(map(one, paths))}
+        case ast.Expose(ports=ports):
+            words = (expand_words(port, lookup, escape) for port in ports)
+            return {"ports": tuple(word for port in words for word in port)}
+        case ast.StopSignal(signal=signal):
+            return {"signal": one(signal)}
+        case ast.Copy() | ast.Add():
+            return _copying(instruction, one, lookup)
+    return {}
+
+
+def _copying(
+    instruction: ast.Copy | ast.Add, one: Callable[[str], str], lookup: Lookup
+) -> dict[str, Any]:
+    """Leave `--exclude` and `--from` as they are, as BuildKit does."""
+    changes: dict[str, Any] = {
+        "sources": tuple(map(one, instruction.sources)),
+        "destination": one(instruction.destination),
+        "inline": tuple(
+            replace(item, text=expand(item.text, lookup, _INLINE)) if item.expand else item
+            for item in instruction.inline
+        ),
+        "chown": one(instruction.chown),
+        "chmod": one(instruction.chmod),
+    }
+    if isinstance(instruction, ast.Add):
+        changes["checksum"] = one(instruction.checksum)
+    return changes

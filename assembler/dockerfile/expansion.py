@@ -10,245 +10,314 @@ In patterns `*` and `?` are wild. Quotes are taken off.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from assembler.dockerfile.patterns import PatternError, match_lengths, parse_pattern, replace
+from assembler.dockerfile.patterns import Pattern, PatternError, substitute, trim
+from assembler.dockerfile.words import SPACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     Lookup = Callable[[str], str | None]
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_SPECIAL = frozenset("@*#?-$!0123456789")
+_SPECIAL = frozenset("@*#?-$!")
 _DEPTH = 50
-_RESULT_LIMIT = 16_000_000
+_LIMIT = 16_000_000
+_SPACES = re.compile(f"[{SPACE}]+")
+# Runs without any character that could mean something; the rest is looked at one by one.
+_RUNS = {escape: re.compile(f"[^$<'\"}}/{re.escape(escape)}{SPACE}]+") for escape in "\\`"}
 
 
 class ExpansionError(Exception):
     """An expansion that is malformed, or that asks to fail (`${x:?w}`)."""
 
 
-def expand(text: str, lookup: Lookup, escape: str = "\\") -> str:
-    """Expand *text* to one string; *lookup* returns a variable's value or `None`."""
-    return _run(_Expander(text, lookup, escape))
+@dataclass(frozen=True, slots=True)
+class Quoting:
+    """What becomes of quotes, escapes and unset names; as it is made, so instructions need it."""
+
+    escape: str = "\\"
+    keep_quotes: bool = False
+    """Quotes work, and stay in the result."""
+    keep_escapes: bool = False
+    """Escape characters work, and stay in the result."""
+    keep_unset: bool = False
+    """`$x` without a value stays as it is."""
+    no_quotes: bool = False
+    """Quotes are characters as all others."""
 
 
-def expand_words(text: str, lookup: Lookup, escape: str = "\\") -> list[str]:
-    """Expand *text* and split it at spaces that stood in it unquoted, or came from a variable."""
-    expander = _Expander(text, lookup, escape, split=True)
-    _run(expander)
-    return expander.words
+@dataclass(slots=True)
+class Recording:
+    """A lookup that remembers which names had a value and which had none."""
+
+    lookup: Lookup
+    used: set[str] = field(default_factory=set)
+    undefined: set[str] = field(default_factory=set)
+
+    def __call__(self, name: str) -> str | None:
+        """Return the value of *name*, or `None`."""
+        value = self.lookup(name)
+        (self.undefined if value is None else self.used).add(name)
+        return value
 
 
-def _run(expander: _Expander) -> str:
-    try:
-        return expander.run()
-    except PatternError as error:
-        raise ExpansionError(str(error)) from None
+def expand(text: str, lookup: Lookup, quoting: Quoting | str = "\\") -> str:
+    """Expand *text* to one string; *quoting* may be the escape character alone."""
+    return _Expander(text, lookup, _quoting(quoting)).until("", None)
+
+
+def expand_words(text: str, lookup: Lookup, quoting: Quoting | str = "\\") -> list[str]:
+    """Expand *text* and split it at unquoted spaces, also at those that came from a variable."""
+    words = _Words()
+    _Expander(text, lookup, _quoting(quoting)).until("", words)
+    words.end()
+    return words.found
+
+
+def _quoting(quoting: Quoting | str) -> Quoting:
+    return Quoting(quoting) if isinstance(quoting, str) else quoting
+
+
+@dataclass(slots=True)
+class _Words:
+    found: list[str] = field(default_factory=list)
+    _parts: list[str] = field(default_factory=list)
+
+    def add(self, text: str, *, splits: bool) -> None:
+        parts = _SPACES.split(text) if splits else [text]
+        for number, part in enumerate(parts):
+            if number:
+                self.end()
+            self._parts.append(part)
+
+    def end(self) -> None:
+        word = "".join(self._parts)
+        # There are no empty words, not even quoted ones.
+        if word:
+            self.found.append(word)
+        self._parts.clear()
 
 
 class _Expander:
-    def __init__(
-        self,
-        text: str,
-        lookup: Lookup,
-        escape: str,
-        *,
-        split: bool = False,
-        keep_escapes: bool = False,
-        depth: int = 0,
-    ) -> None:
-        if depth > _DEPTH:
-            raise ExpansionError(f"braces are nested more than {_DEPTH} deep")
+    def __init__(self, text: str, lookup: Lookup, quoting: Quoting) -> None:
         self._text = text
         self._lookup = lookup
-        self._escape = escape
-        self._split = split
-        # A pattern is read once more, and must still know which of its characters are plain.
-        self._keep_escapes = keep_escapes
-        self._depth = depth
+        self._quoting = quoting
+        self._escape = quoting.escape
+        self._keep_escapes = quoting.keep_escapes
+        self._run = _RUNS[quoting.escape]
         self._index = 0
-        self._out: list[str] = []
-        self._size = 0
-        self._begun = False
-        self.words: list[str] = []
+        self._depth = 0
+        self._made = 0
 
-    def run(self) -> str:
-        result = self._until("")
-        if self._split:
-            self._end_word()
-        return result
-
-    def _until(self, stop: str) -> str:
-        """Expand up to an unquoted *stop* character, or to the end of the text."""
-        begin = len(self._out)
+    def until(self, stop: str, words: _Words | None) -> str:
+        """Expand up to an unquoted *stop* character, which is passed, or to the end (no *stop*)."""
+        out: list[str] = []
         while self._index < len(self._text):
             char = self._text[self._index]
             if char == stop:
-                break
-            if char == "'":
-                self._single_quoted()
-            elif char == '"':
-                self._double_quoted()
-            elif char == "$":
-                self._emit_value(self._dollar())
-            elif char == self._escape:
-                self._escaped()
-            elif self._split and char.isspace():
-                self._end_word()
                 self._index += 1
-            else:
-                self._emit(char)
+                return "".join(out)
+            part, splits = self._piece(char)
+            self._count(part)
+            out.append(part)
+            if words is not None:
+                words.add(part, splits=splits)
+        if stop:
+            raise ExpansionError(f"a ${{ has no {stop}; close it, or write {self._escape}$")
+        return "".join(out)
+
+    def _piece(self, char: str) -> tuple[str, bool]:
+        """Take what begins with *char*; return what it becomes, and whether its spaces split."""
+        run = self._run.match(self._text, self._index)
+        if run:
+            self._index = run.end()
+            return run[0], False
+        if char == "$":
+            return self._dollar(), True
+        if char == "<":
+            return self._angles(), False
+        if char == "'" and not self._quoting.no_quotes:
+            return self._single_quoted(), False
+        if char == '"' and not self._quoting.no_quotes:
+            return self._double_quoted(), False
+        self._index += 1
+        if char == self._escape:
+            return self._kept_escape() + self._next(), False
+        return char, True
+
+    def _count(self, part: str) -> None:
+        self._made += len(part)
+        if self._made > _LIMIT:
+            raise ExpansionError(f"the result has more than {_LIMIT:,} characters")
+
+    def _peek(self) -> str:
+        return self._text[self._index : self._index + 1]
+
+    def _next(self) -> str:
+        char = self._peek()
+        self._index += 1
+        return char
+
+    def _kept_escape(self) -> str:
+        return self._escape if self._keep_escapes else ""
+
+    def _angles(self) -> str:
+        """Take `<` or `<<`; the blanks behind the latter belong to a here-document's word."""
+        begin = self._index
+        self._index += 1
+        if self._peek() == "<":
+            self._index += 1
+            while self._peek() and self._peek() in "\t\r ":
                 self._index += 1
-        return "".join(self._out[begin:])
+        return self._text[begin : self._index]
 
-    def _emit(self, text: str) -> None:
-        self._begun = True
-        self._size += len(text)
-        if self._size > _RESULT_LIMIT:
-            raise ExpansionError("the result is too long")
-        self._out.append(text)
-
-    def _emit_value(self, value: str) -> None:
-        """Take an unquoted variable's value; its spaces separate words where words are wanted."""
-        if not self._split:
-            self._emit(value)
-            return
-        parts = re.split(r"\s+", value)
-        for number, part in enumerate(parts):
-            if number:
-                self._end_word()
-            if part:
-                self._emit(part)
-
-    def _end_word(self) -> None:
-        if self._begun:
-            self.words.append("".join(self._out))
-        self._out.clear()
-        self._begun = False
-
-    def _single_quoted(self) -> None:
-        end = self._text.find("'", self._index + 1)
+    def _single_quoted(self) -> str:
+        begin = self._index
+        end = self._text.find("'", begin + 1)
         if end < 0:
             raise ExpansionError("a single quote is not closed")
-        self._emit(self._text[self._index + 1 : end])
         self._index = end + 1
+        if self._quoting.keep_quotes:
+            return self._text[begin : self._index]
+        return self._text[begin + 1 : end]
 
-    def _double_quoted(self) -> None:
+    def _double_quoted(self) -> str:
         self._index += 1
-        self._emit("")
-        while self._index < len(self._text):
-            char = self._text[self._index]
+        quote = '"' if self._quoting.keep_quotes else ""
+        out = [quote]
+        while char := self._peek():
             if char == '"':
                 self._index += 1
-                return
-            if char == "$":
-                self._emit(self._dollar())
-            elif char == self._escape and self._index + 1 < len(self._text):
-                following = self._text[self._index + 1]
-                # Inside double quotes the escape is only special before these.
-                self._emit(following if following in '"$' + self._escape else char + following)
-                self._index += 2
+                return "".join((*out, quote))
+            if run := self._run.match(self._text, self._index):
+                self._index = run.end()
+                out.append(run[0])
+            elif char == "$":
+                out.append(self._dollar())
+            elif char == self._escape:
+                out.append(self._escaped_in_quotes())
             else:
-                self._emit(char)
-                self._index += 1
+                out.append(self._next())
+            self._count(out[-1])
         raise ExpansionError("a double quote is not closed")
 
-    def _escaped(self) -> None:
-        if self._index + 1 < len(self._text):
-            kept = self._escape if self._keep_escapes else ""
-            self._emit(kept + self._text[self._index + 1])
-        self._index += 2
+    def _escaped_in_quotes(self) -> str:
+        self._index += 1
+        following = self._peek()
+        if not following:
+            return self._kept_escape()
+        if following in {'"', "$", self._escape}:
+            return self._kept_escape() + self._next()
+        # It escapes nothing here, so it stands for itself; where escapes are kept, BuildKit has
+        # it twice then.
+        return self._kept_escape() + self._escape
 
     def _dollar(self) -> str:
         """Return the value of the expansion that begins here."""
         self._index += 1
-        if self._text[self._index : self._index + 1] == "{":
-            self._index += 1
-            return self._braced()
-        name = self._name()
-        return "$" if not name else self._lookup(name) or ""
+        if self._peek() != "{":
+            name = self._name()
+            return self._value(name, f"${name}") if name else "$"
+        self._index += 1
+        if self._depth == _DEPTH:
+            raise ExpansionError(f"braces are nested more than {_DEPTH} deep")
+        self._depth += 1
+        value = self._braced()
+        self._depth -= 1
+        return value
 
     def _name(self) -> str:
-        match = _NAME.match(self._text, self._index)
-        if match:
-            self._index = match.end()
-            return match[0]
-        char = self._text[self._index : self._index + 1]
-        if char and char in _SPECIAL:
+        begin = self._index
+        first = self._peek()
+        if first in _SPECIAL:
+            return self._next()
+        # A name that begins with a digit is a number: `$1a` is `$1` and `a`.
+        digits = first.isdecimal()
+        while (char := self._peek()) and (
+            char.isdecimal() or (not digits and (char.isalpha() or char == "_"))
+        ):
             self._index += 1
-            return char
-        return ""
+        return self._text[begin : self._index]
+
+    def _value(self, name: str, literal: str) -> str:
+        value = self._lookup(name)
+        if value is None:
+            return literal if self._quoting.keep_unset else ""
+        return value
 
     def _braced(self) -> str:
+        if self._peek() in {"{", "}", ":"}:
+            raise ExpansionError(f"${{{self._peek()} has no name; write ${{NAME}}")
         name = self._name()
-        if not name:
-            raise ExpansionError("a name must follow ${")
-        value = self._lookup(name)
-        operator = self._operator()
+        operator = self._next()
         if operator == "}":
-            return value or ""
-        if operator in {"#", "##", "%", "%%"}:
-            pattern = self._word("}", pattern=True)
-            return _trim(value or "", pattern, operator, self._escape)
-        if operator in {"/", "//"}:
-            return self._replace(value or "", everywhere=operator == "//")
-        return self._conditional(name, value, operator, self._word("}"))
-
-    def _operator(self) -> str:
-        for operator in ("##", "%%", "//", ":-", ":+", ":?", "#", "%", "/", "-", "+", "?", "}"):
-            if self._text.startswith(operator, self._index):
-                self._index += len(operator)
-                return operator
-        if self._index >= len(self._text):
-            raise ExpansionError("a ${ is not closed")
+            return self._value(name, f"${{{name}}}")
+        if operator == "/":
+            return self._substitution(name)
+        if operator == ":":
+            operator += self._next()
+        if operator in {"#", "%"}:
+            return self._trimmed(name, operator)
+        if operator in {"-", "+", "?", ":-", ":+", ":?"}:
+            return self._conditional(name, operator)
+        if not operator:
+            raise ExpansionError(f"${{{name} has no }}; close it, or write {self._escape}$")
         raise ExpansionError(
-            f"{self._text[self._index : self._index + 10]!r} is no operator in ${{...}}"
+            f"{operator!r} is no operator in ${{{name}...}}; there is :- :+ :? - + ? # ## % %% / //"
         )
 
-    def _word(self, stop: str, *, pattern: bool = False) -> str:
-        """Return the expanded word up to *stop*, which is passed."""
-        inner = _Expander(
-            self._text,
-            self._lookup,
-            self._escape,
-            keep_escapes=pattern,
-            depth=self._depth + 1,
-        )
-        inner._index = self._index
-        word = inner._until(stop)
-        self._index = inner._index + 1
-        if self._index > len(self._text):
-            raise ExpansionError("a ${ is not closed")
+    def _word(self, stop: str, *, keep_escapes: bool) -> str:
+        """Return the expanded word up to *stop*; patterns keep their escapes."""
+        outer, self._keep_escapes = self._keep_escapes, keep_escapes
+        word = self.until(stop, None)
+        self._keep_escapes = outer
         return word
 
-    def _conditional(self, name: str, value: str | None, operator: str, word: str) -> str:
+    def _conditional(self, name: str, operator: str) -> str:
+        word = self._word("}", keep_escapes=False)
+        value = self._lookup(name)
+        if value is None and self._quoting.keep_unset:
+            return f"${{{name}{operator}{word}}}"
         # A colon makes an empty value count as none.
-        present = value is not None and (value != "" or not operator.startswith(":"))
+        present = value is not None and (value != "" or ":" not in operator)
         match operator[-1]:
             case "-":
                 return value or "" if present else word
             case "+":
                 return word if present else ""
-            case _:
-                if not present:
-                    raise ExpansionError(f"{name}: {word or 'it is not set'}")
+            case _ if present:
                 return value or ""
+            case _:
+                problem = "is not set" if value is None else "is empty"
+                raise ExpansionError(f"{name}: {word or f'it {problem}; give it a value'}")
 
-    def _replace(self, value: str, *, everywhere: bool) -> str:
-        pattern = parse_pattern(self._word("/", pattern=True), self._escape)
-        replacement = self._word("}")
-        return replace(value, pattern, replacement, everywhere=everywhere)
+    def _trimmed(self, name: str, sign: str) -> str:
+        word = self._word("}", keep_escapes=True)
+        value = self._lookup(name)
+        if value is None and self._quoting.keep_unset:
+            return f"${{{name}{sign}{word}}}"
+        longest = word.startswith(sign)
+        try:
+            pattern = Pattern.parse(word.removeprefix(sign))
+            return trim(value or "", pattern, back=sign == "%", longest=longest)
+        except PatternError as error:
+            raise ExpansionError(f"${{{name}{sign}...}}: {error}") from None
 
-
-def _trim(value: str, pattern_text: str, operator: str, escape: str) -> str:
-    """Remove the shortest (one sign) or longest (two) match at the front (#) or the back (%)."""
-    pattern = parse_pattern(pattern_text, escape)
-    backwards = operator[0] == "%"
-    if backwards:
-        pattern, value = pattern[::-1], value[::-1]
-    lengths = match_lengths(pattern, value)
-    if lengths:
-        value = value[lengths[-1] if len(operator) == 2 else lengths[0] :]
-    return value[::-1] if backwards else value
+    def _substitution(self, name: str) -> str:
+        everywhere = self._peek() == "/"
+        self._index += everywhere
+        word = self._word("/", keep_escapes=True)
+        replacement = self._word("}", keep_escapes=True)
+        value = self._lookup(name)
+        if value is None and self._quoting.keep_unset:
+            return f"${{{name}/{word}/{replacement}}}"
+        try:
+            pattern = Pattern.parse(word)
+            return substitute(
+                value or "", pattern, replacement, everywhere=everywhere, limit=_LIMIT
+            )
+        except PatternError as error:
+            raise ExpansionError(f"${{{name}/...}}: {error}") from None

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from assembler.dockerfile.lexer import Heredoc, Location
+    from assembler.dockerfile.heredocs import Heredoc
+    from assembler.dockerfile.lexer import Location
 
 Pairs = tuple[tuple[str, str], ...]
-Flags = tuple[tuple[str, str], ...]
-"""`--name=value` as (name, value), in order; a flag without a value has an empty one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,29 +46,32 @@ class From(Instruction):
     """`FROM [--platform=P] IMAGE [AS NAME]`."""
 
     image: str
-    platform: str
-    name: str
+    platform: str = ""
+    name: str = ""
+    """Lower case, whatever was written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arg(Instruction):
-    """`ARG NAME[=DEFAULT] ...`."""
+    """`ARG NAME[=DEFAULT] ...`; a default is unexpanded, and `None` where there is none."""
 
     arguments: tuple[tuple[str, str | None], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Env(Instruction):
-    """`ENV NAME=VALUE ...` or `ENV NAME VALUE`."""
+    """`ENV NAME=VALUE ...`, or `ENV NAME VALUE`, which is *legacy*."""
 
     pairs: Pairs
+    legacy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Label(Instruction):
-    """`LABEL NAME=VALUE ...` or `LABEL NAME VALUE`."""
+    """`LABEL NAME=VALUE ...`, or `LABEL NAME VALUE`, which is *legacy*."""
 
     pairs: Pairs
+    legacy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +111,13 @@ class Entrypoint(Instruction):
 
 @dataclass(frozen=True, slots=True)
 class Expose(Instruction):
-    """`EXPOSE PORT[-PORT][/PROTOCOL] ...`."""
+    """`EXPOSE PORT[-PORT][/PROTOCOL] ...`, sorted as BuildKit sorts them."""
 
     ports: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Stopsignal(Instruction):
+class StopSignal(Instruction):
     """`STOPSIGNAL NAME-OR-NUMBER`."""
 
     signal: str
@@ -148,32 +150,59 @@ class Maintainer(Instruction):
 
 
 @dataclass(frozen=True, slots=True)
-class Copy(Instruction):
-    """`COPY [flags] SOURCE ... DESTINATION`."""
+class Inline:
+    """A here-document that COPY or ADD writes to a file called *name*."""
 
-    sources: tuple[str, ...]
-    destination: str
-    flags: Flags = ()
-    heredocs: tuple[Heredoc, ...] = ()
+    name: str
+    text: str
+    expand: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Add(Copy):
-    """`ADD [flags] SOURCE ... DESTINATION`."""
+class _Copying(Instruction):
+    sources: tuple[str, ...]
+    """Paths and patterns; here-documents are in *inline*."""
+    destination: str
+    inline: tuple[Inline, ...] = ()
+    chown: str = ""
+    chmod: str = ""
+    link: bool = False
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Copy(_Copying):
+    """`COPY [flags] SOURCE ... DESTINATION`; *origin* is the stage or image of `--from`."""
+
+    origin: str = ""
+    parents: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Add(_Copying):
+    """`ADD [flags] SOURCE ... DESTINATION`; `None` is for a switch that was not given."""
+
+    checksum: str = ""
+    keep_git_dir: bool | None = None
+    unpack: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Run(Instruction):
-    """`RUN [flags] COMMAND`."""
+    """`RUN [flags] COMMAND`; mounts and devices as they are written."""
 
     command: Command
-    flags: Flags = ()
     heredocs: tuple[Heredoc, ...] = ()
+    mounts: tuple[str, ...] = ()
+    network: str = "default"
+    security: str = "sandbox"
+    devices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Onbuild(Instruction):
-    """`ONBUILD INSTRUCTION`: kept as text, and parsed once to see that it is one."""
+class OnBuild(Instruction):
+    """`ONBUILD INSTRUCTION`: *expression* is the text that goes into the image's config."""
 
     expression: str
     trigger: Instruction
+    """What the text is; it is expanded where it is triggered, not here."""

@@ -8,14 +8,23 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from assembler.dockerfile.words import WordError, split_words, unquote
+from assembler.dockerfile.expansion import ExpansionError
+from assembler.dockerfile.flags import split_command
+from assembler.dockerfile.heredocs import Heredoc, find_openings
+from assembler.dockerfile.words import SPACE, WordError, parse_array
 from assembler.errors import DockerfileError
 
-_DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*$")
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from assembler.dockerfile.heredocs import Opening
+
+_DIRECTIVE = re.compile(r"([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(\S(?:.*\S)?)\s*", re.ASCII)
 _KNOWN_DIRECTIVES = frozenset({"escape", "syntax", "check"})
-_HEREDOC = re.compile(r"(\d*)<<(-?)([^<]*)", re.DOTALL)
 _HEREDOC_KEYWORDS = frozenset({"RUN", "COPY", "ADD"})
+_SHOWN = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,21 +32,10 @@ class Limits:
     """What a Dockerfile may measure; no honest one comes near."""
 
     total: int = 10_000_000
-    """Characters in all."""
+    """Bytes in all."""
     line: int = 1_000_000
-    """Characters of one instruction, continuation lines included."""
+    """Characters of one line, and of one instruction with its continuation lines."""
     lines: int = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class Heredoc:
-    """A here-document: its delimiter, its lines, and whether they are expanded."""
-
-    name: str
-    content: str
-    expand: bool
-    chomp: bool
-    """Whether leading tabs were taken off (`<<-`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +46,7 @@ class Location:
     start: int
     end: int
     text: str
+    """The lines as they stand in the file, here-documents included."""
 
     def error(self, message: str) -> DockerfileError:
         """Return an error at this place."""
@@ -56,21 +55,40 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class LogicalLine:
-    """One instruction's text with its continuations joined."""
+    """One instruction, its continuations joined, cut into keyword, flags and the rest."""
 
+    location: Location
+    text: str
+    """All of it, without leading space."""
     keyword: str
     """Upper case."""
+    flags: tuple[str, ...]
+    """As `--name=value`, their quotes taken off."""
     rest: str
-    """What follows the keyword, trimmed."""
-    location: Location
     heredocs: tuple[Heredoc, ...] = ()
+
+    @classmethod
+    def of(
+        cls, text: str, escape: str, location: Location, heredocs: tuple[Heredoc, ...] = ()
+    ) -> LogicalLine:
+        """Cut *text* up."""
+        keyword, flags, rest = split_command(text, escape)
+        # By way of lower case, in which BuildKit compares: it has fewer letters that look alike.
+        keyword = keyword.lower().upper() if keyword.lower().isascii() else keyword
+        return cls(location, text, keyword, tuple(flags), rest.strip(SPACE), heredocs)
+
+    def error(self, message: str) -> DockerfileError:
+        """Return an error at this line that shows how the instruction begins."""
+        shown = self.text[:_SHOWN].rstrip() + ("..." if len(self.text) > _SHOWN else "")
+        printable = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in shown)
+        return self.location.error(f"{printable}: {message}")
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
     """A Dockerfile's directives and logical lines."""
 
-    directives: dict[str, str]
+    directives: Mapping[str, str]
     lines: tuple[LogicalLine, ...]
     warnings: tuple[str, ...] = ()
 
@@ -82,43 +100,63 @@ class Text:
 
 def read(data: bytes | str, name: str, limits: Limits | None = None) -> Text:
     """Read a Dockerfile's text; *name* is what errors call it."""
-    text = _decode(data, name) if isinstance(data, bytes) else data
     limits = limits or Limits()
-    if len(text) > limits.total:
-        raise DockerfileError(
-            name, 1, f"more than {limits.total:,} characters; no Dockerfile is that long"
-        )
-    text = text.removeprefix("\ufeff")
-    if "\0" in text:
-        line = text[: text.index("\0")].count("\n") + 1
-        raise DockerfileError(name, line, "a NUL byte; this is not a text file")
-    raw = [line.removesuffix("\r") for line in text.split("\n")]
-    if len(raw) > limits.lines:
-        raise DockerfileError(name, limits.lines, f"more than {limits.lines:,} lines")
-    directives, begin = _directives(raw, name)
-    return _Reader(raw, name, directives, limits).read(begin)
+    text = _checked(data, name, limits)
+    lines = text.split("\n")
+    # The line ends stay: a here-document is kept byte for byte.
+    lines = [f"{line}\n" for line in lines[:-1]] + lines[-1:] * bool(lines[-1])
+    if len(lines) > limits.lines:
+        message = f"more than {limits.lines:,} lines; move what is data into files and COPY them"
+        raise DockerfileError(name, limits.lines + 1, message)
+    for number, line in enumerate(lines, 1):
+        if len(line) > limits.line:
+            raise _too_long(name, number, limits)
+    directives, begin = _read_directives(lines, name)
+    return _Reader(lines, name, directives, limits, begin).read()
 
 
-def _decode(data: bytes, name: str) -> str:
+def _checked(data: bytes | str, name: str, limits: Limits) -> str:
     try:
-        return data.decode("utf-8")
+        raw = data.encode() if isinstance(data, str) else data
+        if len(raw) > limits.total:
+            raise DockerfileError(
+                name, 1, f"more than {limits.total:,} bytes; move data into files and COPY them"
+            )
+        text = raw.decode("utf-8")
+    except UnicodeEncodeError as error:
+        line = error.object.count("\n", 0, error.start) + 1
+        raise DockerfileError(name, line, "half a surrogate pair; this is not text") from None
     except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
+        line = error.object.count(b"\n", 0, error.start) + 1
         raise DockerfileError(name, line, "not UTF-8 text; save the file as UTF-8") from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        message = "a NUL byte; this is not a text file (or UTF-16: save it as UTF-8)"
+        raise DockerfileError(name, line, message)
+    return text.removeprefix("\ufeff")
 
 
-def _directives(lines: list[str], name: str) -> tuple[dict[str, str], int]:
+def _too_long(name: str, number: int, limits: Limits) -> DockerfileError:
+    return DockerfileError(
+        name, number, f"a line of more than {limits.line:,} characters; split the instruction"
+    )
+
+
+def _read_directives(lines: list[str], name: str) -> tuple[dict[str, str], int]:
     """Return the directives at the top, and the index of the first line that is none."""
     found: dict[str, str] = {}
     for index, line in enumerate(lines):
-        match = _DIRECTIVE.match(line.strip())
+        comment = line.strip(SPACE)
+        match = _DIRECTIVE.fullmatch(comment[1:].lstrip(SPACE)) if comment[:1] == "#" else None
         key = match[1].lower() if match else ""
         if match is None or key not in _KNOWN_DIRECTIVES:
             return found, index
         if key in found:
-            raise DockerfileError(name, index + 1, f"the directive {key} can be given once only")
+            message = f"the directive {key} is given twice; keep one of them"
+            raise DockerfileError(name, index + 1, message)
         if key == "escape" and match[2] not in {"\\", "`"}:
-            raise DockerfileError(name, index + 1, f"escape={match[2]}: must be \\ or `")
+            message = f"escape={match[2][:20]}: the escape character must be \\ or `"
+            raise DockerfileError(name, index + 1, message)
         found[key] = match[2]
     return found, len(lines)
 
@@ -129,119 +167,111 @@ class _Reader:
     name: str
     directives: dict[str, str]
     limits: Limits
+    index: int
+    """The next line that has not been taken."""
     warnings: list[str] = field(default_factory=list)
 
-    def read(self, begin: int) -> Text:
+    @property
+    def escape(self) -> str:
+        return self.directives.get("escape", "\\")
+
+    def read(self) -> Text:
         found: list[LogicalLine] = []
-        index = begin
-        while index < len(self.lines):
-            if _is_comment(self.lines[index]) or not self.lines[index].strip():
-                index += 1
-                continue
-            line, index = self._logical_line(index)
-            if line is not None:
-                found.append(line)
+        while self.index < len(self.lines):
+            if _is_comment(self.lines[self.index]) or _is_empty(self.lines[self.index]):
+                self.index += 1
+            else:
+                found.append(self._logical_line())
         return Text(self.directives, tuple(found), tuple(self.warnings))
 
-    def _logical_line(self, start: int) -> tuple[LogicalLine | None, int]:
-        joined, index = self._join(start)
-        stripped = joined.strip()
-        if not stripped:
-            return None, index
-        keyword, _, rest = _partition_space(stripped)
-        location = Location(self.name, start + 1, index, "\n".join(self.lines[start:index]))
-        keyword, rest = keyword.upper(), rest.strip()
-        heredocs: list[Heredoc] = []
-        for opening in self._openings(keyword, rest, location):
-            heredoc, index = self._heredoc(opening, index, location)
-            heredocs.append(heredoc)
-        if heredocs:
-            text = "\n".join(self.lines[start:index])
-            location = Location(self.name, start + 1, index, text)
-        return LogicalLine(keyword, rest, location, tuple(heredocs)), index
+    def _logical_line(self) -> LogicalLine:
+        start = self.index
+        text = self._join()
+        line = LogicalLine.of(text, self.escape, self._location(start))
+        if not line.keyword:
+            raise line.location.error(
+                f"a {self.escape} that continues nothing; remove it, or write an instruction"
+            )
+        try:
+            openings = _openings(line, self.escape)
+        except (ExpansionError, WordError) as error:
+            raise line.error(str(error)) from None
+        if not openings:
+            return line
+        heredocs = tuple(self._heredoc(opening, line) for opening in openings)
+        return LogicalLine.of(text, self.escape, self._location(start), heredocs)
 
-    def _join(self, start: int) -> tuple[str, int]:
-        """Join a line with its continuations; return it and the index after them."""
-        escape = re.escape(self.directives.get("escape", "\\"))
-        continuation = re.compile(rf"(?:(?<=[^{escape}])|^){escape}[ \t]*$")
+    def _location(self, start: int) -> Location:
+        text = "".join(self.lines[start : self.index]).rstrip("\r\n")
+        return Location(self.name, start + 1, self.index, text)
+
+    def _join(self) -> str:
+        """Take a line and its continuations, and return them as one."""
+        start = self.index
         parts: list[str] = []
-        length, index = 0, start
-        while index < len(self.lines):
-            line = self.lines[index]
-            index += 1
-            if parts and (_is_comment(line) or not line.strip()):
-                self._warn_empty(line, index)
+        length = 0
+        continued = True
+        while continued and self.index < len(self.lines):
+            line = self.lines[self.index]
+            self.index += 1
+            if parts and _is_comment(line):
                 continue
-            match = continuation.search(line)
-            part = line[: match.start()] if match else line
+            if parts and _is_empty(line):
+                self._warn_empty()
+                continue
+            part, continued = self._continuation(line.rstrip("\r\n"))
+            parts.append(part)
             length += len(part)
             if length > self.limits.line:
-                raise DockerfileError(
-                    self.name,
-                    start + 1,
-                    f"an instruction of more than {self.limits.line:,} characters",
-                )
-            parts.append(part if len(parts) else part.lstrip())
-            if match is None:
-                break
-        return "".join(parts), index
+                raise _too_long(self.name, start + 1, self.limits)
+        return "".join(parts).lstrip(SPACE) if len(parts) < 2 else self._joined(parts)
 
-    def _warn_empty(self, line: str, number: int) -> None:
-        if not line.strip():
-            warning = f"{self.name}:{number}: an empty line inside a continued instruction"
-            self.warnings.append(f"{warning}; remove it, later Docker versions may refuse it")
+    @staticmethod
+    def _joined(parts: list[str]) -> str:
+        return "".join((parts[0].lstrip(SPACE), *parts[1:]))
 
-    def _openings(
-        self, keyword: str, rest: str, location: Location
-    ) -> list[tuple[str, bool, bool]]:
-        """Return (delimiter, expand, chomp) for each here-document that the line opens."""
-        while keyword == "ONBUILD":
-            keyword, _, rest = _partition_space(rest)
-            keyword, rest = keyword.upper(), rest.strip()
-        if keyword not in _HEREDOC_KEYWORDS or "<<" not in rest:
-            return []
-        escape = self.directives.get("escape", "\\")
-        try:
-            return [
-                opening
-                for word in split_words(rest, escape)
-                if (opening := _opening(word, escape)) is not None
-            ]
-        except WordError as error:
-            raise location.error(f"{keyword}: {error}") from None
+    def _continuation(self, line: str) -> tuple[str, bool]:
+        """Return the line without the escape character at its end, and whether it had one."""
+        blankless = line.rstrip(" \t")
+        body = blankless.removesuffix(self.escape)
+        # Two of them are an escaped escape character, which continues nothing.
+        if body == blankless or body.endswith(self.escape):
+            return line, False
+        return body, True
 
-    def _heredoc(
-        self, opening: tuple[str, bool, bool], index: int, location: Location
-    ) -> tuple[Heredoc, int]:
-        name, expand, chomp = opening
-        lines: list[str] = []
-        while index < len(self.lines):
-            line = self.lines[index]
-            index += 1
-            shown = line.lstrip("\t") if chomp else line
-            if shown == name:
-                content = "".join(f"{line}\n" for line in lines)
-                return Heredoc(name, content, expand, chomp), index
-            lines.append(shown)
-        raise location.error(
-            f"the here-document <<{name} does not end; add a line with {name} alone"
+    def _warn_empty(self) -> None:
+        self.warnings.append(
+            f"{self.name}:{self.index}: an empty line inside a continued instruction; remove it, "
+            "later Docker versions may refuse it"
+        )
+
+    def _heredoc(self, opening: Opening, line: LogicalLine) -> Heredoc:
+        begin = self.index
+        heredoc = Heredoc(opening, "")
+        while self.index < len(self.lines):
+            self.index += 1
+            if heredoc.ends_at(self.lines[self.index - 1].rstrip("\r\n")):
+                return Heredoc(opening, "".join(self.lines[begin : self.index - 1]))
+        raise line.error(
+            f"the here-document {opening.name!r} does not end; add a line with {opening.name} alone"
         )
 
 
-def _opening(word: str, escape: str) -> tuple[str, bool, bool] | None:
-    match = _HEREDOC.fullmatch(word)
-    if match is None or not match[3]:
-        return None
-    name = unquote(match[3], escape)
-    return name, name == match[3], bool(match[2])
+def _openings(line: LogicalLine, escape: str) -> list[Opening]:
+    """Return the here-documents that *line* opens: only RUN, COPY and ADD, not in JSON form."""
+    inner = line
+    if line.keyword == "ONBUILD":
+        inner = LogicalLine.of(line.rest, escape, line.location)
+    if inner.keyword not in _HEREDOC_KEYWORDS or "<<" not in line.text:
+        return []
+    if parse_array(inner.rest) is not None:
+        return []
+    return find_openings(line.text)
 
 
 def _is_comment(line: str) -> bool:
-    return line.lstrip().startswith("#")
+    return line.lstrip(SPACE).startswith("#")
 
 
-def _partition_space(text: str) -> tuple[str, str, str]:
-    match = re.search(r"\s", text)
-    if match is None:
-        return text, "", ""
-    return text[: match.start()], match[0], text[match.end() :]
+def _is_empty(line: str) -> bool:
+    return not line.strip(SPACE)

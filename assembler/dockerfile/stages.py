@@ -11,9 +11,11 @@ from assembler.dockerfile.parser import parse_line
 from assembler.errors import DockerfileError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from assembler.dockerfile.instructions import Arg, From, Instruction
+
+_SYNTAX = "docker/dockerfile:1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class Stage:
 
     @property
     def name(self) -> str:
-        """The name after AS; empty if there is none."""
+        """The name after AS, lower case; empty if there is none."""
         return self.from_.name
 
 
@@ -45,12 +47,27 @@ class Dockerfile:
         """The escape character."""
         return self.directives.get("escape", "\\")
 
+    @property
+    def last(self) -> Stage:
+        """The stage that is built when none is asked for."""
+        return self.stages[-1]
+
     def stage_before(self, name: str, index: int) -> Stage | None:
-        """Return the last stage called *name* among those before number *index*."""
+        """Return what `FROM name` means in stage *index*: an earlier stage, or `None` (an image).
+
+        Of several of the same name the last one is meant. The case does not matter; BuildKit
+        would refuse a name in upper case here, as no image can have one.
+        """
         for stage in reversed(self.stages[:index]):
             if stage.name and stage.name == name.lower():
                 return stage
         return None
+
+    def find(self, name: str) -> Stage | None:
+        """Return the stage that `--target` or `--from` means: a name in any case, or a number."""
+        if name.isascii() and name.isdigit():
+            return next((stage for stage in self.stages if str(stage.index) == name), None)
+        return self.stage_before(name, len(self.stages))
 
 
 def parse(data: bytes | str, name: str = "Dockerfile") -> Dockerfile:
@@ -69,31 +86,47 @@ def parse(data: bytes | str, name: str = "Dockerfile") -> Dockerfile:
         elif isinstance(instruction, ast.Arg):
             global_args.append(instruction)
         else:
-            raise line.location.error(f"{line.keyword}: before the first FROM only ARG can stand")
+            raise line.error("before the first FROM only ARG can stand; write FROM IMAGE first")
     if not stages:
-        raise DockerfileError(name, text.lines[-1].location.end, "there is no FROM")
+        last = text.lines[-1].location.end
+        raise DockerfileError(name, last, "there is no FROM; name the image to begin with")
+    froms = [from_ for from_, _ in stages]
     return Dockerfile(
         name=name,
         directives=text.directives,
         global_args=tuple(global_args),
         stages=tuple(Stage(n, from_, tuple(rest)) for n, (from_, rest) in enumerate(stages)),
-        warnings=(*text.warnings, *_warnings(name, text, [from_ for from_, _ in stages])),
+        warnings=(*_syntax_warnings(name, text), *text.warnings, *_stage_warnings(froms)),
     )
 
 
-def _warnings(name: str, text: lexer.Text, froms: list[From]) -> list[str]:
-    found: list[str] = []
-    syntax = text.directives.get("syntax", "docker/dockerfile:1")
-    if not syntax.startswith("docker/dockerfile:1"):
-        found.append(
-            f"{name}: syntax={syntax} is not docker/dockerfile:1; it is read as that all the same"
+def parse_trigger(text: str, name: str) -> Instruction:
+    """Read one ONBUILD trigger of an image's config; *name* is what errors call it.
+
+    It has no directives of its own that matter: its escape character is the backslash.
+    """
+    lines = lexer.read(text, name).lines
+    if len(lines) != 1:
+        raise DockerfileError(name, 1, f"a trigger is one instruction, this is {len(lines)}")
+    return parse_line(lines[0])
+
+
+def _syntax_warnings(name: str, text: lexer.Text) -> Iterator[str]:
+    syntax = text.directives.get("syntax", _SYNTAX).split()[0]
+    if not syntax.removeprefix("docker.io/").startswith(_SYNTAX):
+        line = list(text.directives).index("syntax") + 1
+        yield (
+            f"{name}:{line}: syntax={syntax} is not {_SYNTAX}; the file is read as that all the "
+            "same"
         )
+
+
+def _stage_warnings(froms: Sequence[From]) -> Iterator[str]:
     seen: set[str] = set()
     for from_ in froms:
-        if from_.name and from_.name in seen:
-            place = f"{name}:{from_.location.start}"
-            found.append(
-                f"{place}: there is an earlier stage called {from_.name!r}; give it another name"
+        if from_.name in seen:
+            yield (
+                f"{from_.location.name}:{from_.location.start}: there is an earlier stage called "
+                f"{from_.name!r}; give one of them another name"
             )
-        seen.add(from_.name)
-    return found
+        seen.update({from_.name} - {""})
