@@ -30,20 +30,28 @@ _ENTRY_LIMIT = 5_000_000
 _LINE_LIMIT = 1 << 16
 
 
+def check_contents(path: Path) -> None:
+    """Unpack all files' data, without keeping them; raise `SquashfsError` for damage."""
+    done = subprocess.run(
+        _command(path), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False
+    )
+    if done.returncode != 0:
+        raise _damaged(path, done.stderr)
+
+
 def read_tree(path: Path) -> tuple[Tree, dict[Node, int]]:
     """Return the tree of the squashfs at the head of *path*, and the sizes of its files in bytes.
 
     Raises `SquashfsError` where unsquashfs is missing or finds the squashfs broken.
     """
-    program = find_tool("unsquashfs")
-    command = [program, "-no-progress", "-quiet", "-pf", "/dev/stdout", str(path)]
+    command = _command(path)
     tree = Tree()
     sizes: dict[Node, int] = {}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     complete = False
     try:
         if process.stdout is None:  # pragma: no cover - it was asked for a pipe
-            raise SquashfsError(f"{program} cannot be read from")
+            raise SquashfsError(f"{command[0]} cannot be read from")
         for line in _records(process.stdout):
             complete = line == _END
             if not complete:
@@ -57,9 +65,18 @@ def read_tree(path: Path) -> tuple[Tree, dict[Node, int]]:
         process.kill()
         stderr = process.communicate()[1]
     if not complete:
-        reason = " ".join(stderr.decode("utf-8", "replace").split())[:500]
-        raise SquashfsError(f"{path}: the squashfs is damaged: {reason or 'unsquashfs gave up'}")
+        raise _damaged(path, stderr)
     return tree, sizes
+
+
+def _command(path: Path) -> list[str]:
+    """Return what writes the listing, then all data, to standard output."""
+    return [find_tool("unsquashfs"), "-no-progress", "-quiet", "-pf", "/dev/stdout", str(path)]
+
+
+def _damaged(path: Path, stderr: bytes) -> SquashfsError:
+    reason = " ".join(stderr.decode("utf-8", "replace").split())[:500]
+    return SquashfsError(f"{path}: the squashfs is damaged: {reason or 'unsquashfs gave up'}")
 
 
 def _records(stream: IO[bytes]) -> Iterator[bytes]:

@@ -22,9 +22,13 @@ _ETC_FILES = ("etc/hosts", "etc/hostname", "etc/resolv.conf")
 
 
 def verify(path: Path) -> list[str]:
-    """Return a line for each point that holds; raise `GvmiError` naming all that do not."""
+    """Return a line for each point that holds; raise `GvmiError` naming all that do not.
+
+    Raises `SquashfsError` for a squashfs that cannot be unpacked to its last byte.
+    """
     file = gvmi.GvmiFile.read(path)
     tree, _ = squashlist.read_tree(path)
+    squashlist.check_contents(path)
     checks: tuple[tuple[str, Callable[[], Iterator[str]]], ...] = (
         ("JSON types", lambda: iter(gvmi.type_problems(file.config))),
         ("compression", lambda: _compression_problems(file)),
@@ -34,6 +38,7 @@ def verify(path: Path) -> list[str]:
     )
     good = [f"ok  trailer and CRC-32 ({file.size - file.squashfs_size} bytes)"]
     good.append(f"ok  squashfs superblock and size ({file.superblock.bytes_used:,} bytes)")
+    good.append("ok  contents of all files")
     problems: list[str] = []
     for name, check in checks:
         found = list(check())

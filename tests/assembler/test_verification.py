@@ -41,7 +41,7 @@ def replace_by_link(name, target):
 
 def test_a_good_file_passes_every_check(gvmi):
     lines = verify(gvmi({"Volumes": {"/data": {}, "/new/deep": {}}, "WorkingDir": "/work"}))
-    assert len(lines) == 7
+    assert len(lines) == 8
     assert all(line.startswith("ok  ") for line in lines)
 
 
@@ -109,3 +109,13 @@ def test_a_damaged_squashfs_is_an_error(gvmi):
     path.write_bytes(data)
     with pytest.raises(SquashfsError, match="damaged"):
         read_tree(path)
+
+
+def test_a_file_that_cannot_be_unpacked_is_found(gvmi):
+    path = gvmi({}, lambda root: (root / "data" / "x").write_text("0123456789abcdef\n" * 5000))
+    data = bytearray(path.read_bytes())
+    data[100:110] = bytes(10)  # after the superblock come the files' data
+    path.write_bytes(data)
+    assert read_tree(path)
+    with pytest.raises(SquashfsError, match="damaged"):
+        verify(path)

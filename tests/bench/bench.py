@@ -35,7 +35,7 @@ PROCESSORS = 2
 BLOCK_SIZE = 131072
 SQUASHFS = [
     *("-comp", "gzip", "-Xcompression-level", "6", "-b", str(BLOCK_SIZE)),
-    *("-noappend", "-no-progress", "-quiet", "-processors", str(PROCESSORS)),
+    *("-noappend", "-no-progress", "-quiet", "-no-tailends", "-processors", str(PROCESSORS)),
 ]
 OURS = ("cold", "warm")
 TITLES = {

@@ -143,9 +143,15 @@ def test_inspect_is_for_people_too(run, layout):
     assert "squashfs  gzip" in shown
 
 
+def test_tail_ends_are_not_packed_as_mksquashfs_loses_blocks_then(run, layout):
+    run("convert", "-q", "-o", "x.gvmi", f"oci:{layout}")
+    shown = subprocess.run(["unsquashfs", "-s", "x.gvmi"], capture_output=True, text=True).stdout
+    assert "Always-use-fragments option is not specified" in shown
+
+
 def test_verify_tells_what_holds(run, layout):
     run("convert", "-q", "-o", "x.gvmi", f"oci:{layout}")
-    assert run("verify", "x.gvmi").stdout.count("ok ") == 7
+    assert run("verify", "x.gvmi").stdout.count("ok ") == 8
 
 
 def test_plain_progress_is_dated_lines(run, layout):
