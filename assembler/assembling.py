@@ -65,7 +65,7 @@ class Assembled:
     image_id: Digest
     base_digest: Digest | None
     layers: tuple[Digest, ...]
-    tag: str | None
+    tags: tuple[str, ...]
     trailer: Mapping[str, Any]
 
 
@@ -101,7 +101,7 @@ def convert(
         image_id=image.id,
         base_digest=image.manifest.digest,
         layers=tuple(layer.digest for layer in image.manifest.layers),
-        tag=None,
+        tags=(),
         trailer=trailer,
     )
 

@@ -6,58 +6,88 @@ import copy
 import json
 import posixpath
 import re
-from typing import TYPE_CHECKING, Any
+import signal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
+from assembler.copystep import Supplies, Times, copy_step, write_parts
 from assembler.dockerfile import ExecForm, ExpansionError, expand, expand_instruction
 from assembler.dockerfile import instructions as ast
 from assembler.epoch import format_created
 from assembler.errors import BuildError
 from assembler.users import resolve_user
 from layers.image import ImageConfig
-from layers.tree import Node, TreeError
+from layers.tree import TreeError, show
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
     from assembler.dockerfile import Instruction
     from assembler.dockerfile.instructions import Command
     from assembler.scope import StageScope
-    from layers.descriptor import Platform
-    from layers.digest import Digest
+    from layers.changes import Changes
+    from layers.descriptor import Descriptor, Platform
     from layers.tree import Tree
 
+_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _DEFAULT_SHELL = ["/bin/sh", "-c"]
 _PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/([a-z]+))?", re.ASCII)
 _PROTOCOLS = frozenset({"tcp", "udp", "sctp"})
 _PORT_MAX = 65535
+_REALTIME_SIGNALS = 30
 
 
 def scratch_config(platform: Platform) -> ImageConfig:
-    """Return the config of an image of nothing."""
+    """Return the config of an image of nothing, as BuildKit begins with it."""
     data: dict[str, Any] = {"architecture": platform.architecture, "os": platform.os}
     if platform.variant:
         data["variant"] = platform.variant
-    data |= {"config": {}, "rootfs": {"type": "layers", "diff_ids": []}, "history": []}
+    settings = {"Env": [f"PATH={_DEFAULT_PATH}"], "WorkingDir": "/"}
+    data |= {"config": settings, "rootfs": {"type": "layers", "diff_ids": []}, "history": []}
     return ImageConfig(data)
 
 
+class Hands(Supplies, Protocol):
+    """What a builder needs for instructions that change files."""
+
+    def begin(self, tree: Tree) -> Changes:
+        """Begin a layer of changes to *tree*."""
+        ...
+
+    def commit(self, changes: Changes) -> Descriptor | None:
+        """End a layer and keep it; `None` if there is nothing in it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """What holds for a whole build: its times, the escape character, whom to warn."""
+
+    times: Times
+    escape: str
+    warn: Callable[[str], None]
+
+
 class Builder:
-    """One image in the making: its tree, its config, and the directories that were added."""
+    """One stage in the making: its tree, its config, its history."""
 
     def __init__(
-        self, tree: Tree, base: ImageConfig, epoch: int, escape: str, warn: Callable[[str], None]
+        self,
+        tree: Tree,
+        base: ImageConfig,
+        manner: Manner,
+        hands: Hands,
+        stage: int = 0,
     ) -> None:
         self.tree = tree
+        self.layers: list[Descriptor] = []
         self._data = copy.deepcopy(dict(base.data))
         self._settings: dict[str, Any] = dict(self._data.get("config") or {})
         self._history: list[dict[str, Any]] = list(self._data.get("history") or [])
-        self._epoch = epoch
-        self._escape = escape
-        self._warn = warn
+        self._manner = manner
+        self._hands = hands
+        self._stage = stage
         self._cmd_is_ours = False
-        self._last_adding: dict[str, Any] | None = None
-        self.added: list[tuple[bytes, Node]] = []
-        """Directories that the base does not have, with their paths, parents first."""
 
     def take_triggers(self) -> list[str]:
         """Return the base's ONBUILD triggers, which are done once and not inherited further."""
@@ -73,22 +103,24 @@ class Builder:
 
     def do(self, instruction: Instruction, scope: StageScope) -> None:
         """Do one instruction; raise `DockerfileError` with its line for what cannot be done."""
-        expanded = expand_instruction(instruction, scope.lookup, self._escape)
+        expanded = expand_instruction(instruction, scope.lookup, self._manner.escape)
         try:
             self._dispatch(expanded, scope)
         except (BuildError, TreeError, ExpansionError) as error:
             raise instruction.location.error(f"{instruction.keyword}: {error}") from None
 
-    def result(self, layer: Digest | None) -> ImageConfig:
-        """Return the new image's config; *layer* is the diff_id of the added directories."""
-        created = format_created(self._epoch)
+    def label(self, labels: Mapping[str, str]) -> None:
+        """Set labels that no instruction asks for (`--label`)."""
+        if labels:
+            self._settings["Labels"] = dict(self._settings.get("Labels") or {}) | dict(labels)
+
+    def result(self) -> ImageConfig:
+        """Return the new image's config."""
+        created = format_created(self._manner.times.made)
         data = self._data | {"created": created, "config": self._settings, "history": self._history}
-        if layer is not None and self._last_adding is not None:
-            rootfs = data.get("rootfs") or {"type": "layers"}
-            diff_ids = [*rootfs.get("diff_ids", ()), str(layer)]
-            data["rootfs"] = dict(rootfs) | {"diff_ids": diff_ids}
-            # One layer holds what all instructions added; it belongs to the last that added some.
-            self._last_adding.pop("empty_layer", None)
+        rootfs = dict(data.get("rootfs") or {"type": "layers"})
+        made = [str(layer.digest) for layer in self.layers]
+        data["rootfs"] = rootfs | {"diff_ids": [*rootfs.get("diff_ids", ()), *made]}
         return ImageConfig(data)
 
     def _dispatch(self, instruction: Instruction, scope: StageScope) -> None:
@@ -97,26 +129,53 @@ class Builder:
                 self._arg(instruction, scope)
             case ast.Env():
                 self._env(instruction, scope)
+            case ast.Workdir():
+                self._workdir(instruction)
+            case ast.Copy() | ast.Add():
+                self._copy(instruction)
+            case _:
+                self._configure(instruction)
+
+    def _configure(self, instruction: Instruction) -> None:
+        """Do an instruction that concerns nothing but the config."""
+        match instruction:
             case ast.Label():
-                labels = dict(self._settings.get("Labels") or {}) | dict(instruction.pairs)
-                self._settings["Labels"] = labels
+                self.label(dict(instruction.pairs))
                 self._record(instruction, " ".join(f"{k}={v}" for k, v in instruction.pairs))
             case ast.Volume():
                 self._volume(instruction)
-            case ast.Workdir():
-                self._workdir(instruction)
             case ast.User():
                 self._user(instruction)
             case ast.Cmd() | ast.Entrypoint():
                 self._command(instruction)
             case ast.Expose():
                 self._expose(instruction)
+            case ast.StopSignal():
+                self._stop_signal(instruction)
+            case ast.Healthcheck():
+                self._healthcheck(instruction)
+            case _:
+                self._keep(instruction)
+
+    def _keep(self, instruction: Instruction) -> None:
+        """Do an instruction whose words go into the config as they are."""
+        match instruction:
+            case ast.Shell(words=words):
+                self._settings["Shell"] = list(words)
+                self._record(instruction, _shown(words))
+            case ast.OnBuild(expression=expression):
+                triggers = [*(self._settings.get("OnBuild") or ()), expression]
+                self._settings["OnBuild"] = triggers
+                self._record(instruction, expression)
+            case ast.Maintainer(name=name):
+                self._data["author"] = name
+                self._record(instruction, name)
 
     def _arg(self, instruction: ast.Arg, scope: StageScope) -> None:
         shown = []
         for name, default in instruction.arguments:
             if default is not None:
-                default = expand(default, scope.lookup, self._escape)
+                default = expand(default, scope.lookup, self._manner.escape)
             value = scope.declare(name, default)
             shown.append(name if value is None else f"{name}={value}")
         self._record(instruction, " ".join(shown))
@@ -138,7 +197,7 @@ class Builder:
             if not path.strip():
                 raise BuildError("a volume's path is empty after expansion")
             if not path.startswith("/"):
-                self._warn(
+                self._manner.warn(
                     f"{instruction.location.name}:{instruction.location.start}: VOLUME {path} is "
                     f"relative, taken below WORKDIR {self._workdir_path()}; write it in full"
                 )
@@ -151,23 +210,63 @@ class Builder:
             raise BuildError("the path is empty after expansion")
         path = self._absolute(instruction.path)
         user = self._settings.get("User") or ""
-        uid, gid = resolve_user(self.tree, user) if user else (0, 0)
-        added = self._make_directories(path, uid, gid)
-        self._settings["WorkingDir"] = path
-        self._record(instruction, path, adds=added)
-
-    def _make_directories(self, path: str, uid: int, gid: int) -> bool:
-        """Make what is missing of *path*, and remember it; return whether there was anything."""
+        owner = resolve_user(self.tree, user) if user else (0, 0)
         names = self.tree.resolve(path.encode("utf-8", "surrogateescape"))
-        before = len(self.added)
+        self._check_way(names)
+        changes = self._hands.begin(self.tree)
+        changes.make_directories(b"/".join(names), self._manner.times.made, owner, 0o755)
+        self._settings["WorkingDir"] = path
+        self._record(instruction, path, changes)
+
+    def _check_way(self, names: tuple[bytes, ...]) -> None:
         for count in range(1, len(names) + 1):
-            partial = b"/".join(names[:count])
-            if self.tree.find(partial, follow=False) is None:
-                node = self.tree.make_directories(partial, self._epoch, uid, gid)
-                self.added.append((partial, node))
-        # Raises for a path that ends at what is no directory.
-        self.tree.make_directories(path.encode("utf-8", "surrogateescape"), self._epoch, uid, gid)
-        return len(self.added) > before
+            path = b"/".join(names[:count])
+            node = self.tree.find(path, follow=False)
+            if node is not None and not node.is_directory:
+                raise BuildError(f"{show(path)} is not a directory in the image")
+
+    def _copy(self, instruction: ast.Copy | ast.Add) -> None:
+        destination = self._destination(instruction.destination)
+        parts = copy_step(
+            instruction, destination, self.tree, self._hands, self._stage, self._manner.times
+        )
+        changes = self._hands.begin(self.tree)
+        write_parts(parts, destination, self.tree, changes)
+        self._record(instruction, copy_text(instruction), changes)
+
+    def _destination(self, path: str) -> str:
+        """Return COPY's destination, absolute; a slash at its end says that it is a directory."""
+        if not path.strip():
+            raise BuildError("the destination is empty after expansion")
+        slash = "/" if path.endswith(("/", "/.")) or path == "." else ""
+        absolute = self._absolute(path)
+        return absolute if absolute == "/" else absolute + slash
+
+    def _stop_signal(self, instruction: ast.StopSignal) -> None:
+        name = instruction.signal
+        if not is_signal(name):
+            raise BuildError(f"{name!r} is no signal; write its name, as SIGTERM, or its number")
+        self._settings["StopSignal"] = name
+        self._record(instruction, name)
+
+    def _healthcheck(self, instruction: ast.Healthcheck) -> None:
+        if instruction.command is None:
+            check: dict[str, Any] = {"Test": ["NONE"]}
+        elif isinstance(instruction.command, ExecForm):
+            check = {"Test": ["CMD", *instruction.command.words]}
+        else:
+            check = {"Test": ["CMD-SHELL", instruction.command.text]}
+        for key, value in (
+            ("Interval", instruction.interval),
+            ("Timeout", instruction.timeout),
+            ("StartPeriod", instruction.start_period),
+            ("StartInterval", instruction.start_interval),
+            ("Retries", instruction.retries),
+        ):
+            if value:
+                check[key] = value
+        self._settings["Healthcheck"] = check
+        self._record(instruction, json.dumps(check["Test"], ensure_ascii=False))
 
     def _user(self, instruction: ast.User) -> None:
         if not instruction.user.strip():
@@ -185,8 +284,7 @@ class Builder:
             if not self._cmd_is_ours:
                 # A base's arguments make no sense for another program.
                 self._settings.pop("Cmd", None)
-        shown = " ".join(json.dumps(word, ensure_ascii=False) for word in words)
-        self._record(instruction, f"[{shown}]")
+        self._record(instruction, _shown(words))
 
     def _command_words(self, command: Command) -> list[str]:
         if isinstance(command, ExecForm):
@@ -209,16 +307,18 @@ class Builder:
     def _workdir_path(self) -> str:
         return "/" + str(self._settings.get("WorkingDir") or "").lstrip("/")
 
-    def _record(self, instruction: Instruction, text: str, *, adds: bool = False) -> None:
+    def _record(self, instruction: Instruction, text: str, changes: Changes | None = None) -> None:
         entry: dict[str, Any] = {
-            "created": format_created(self._epoch),
+            "created": format_created(self._manner.times.made),
             "created_by": f"{instruction.keyword} {text}",
             "comment": "golem-assemble",
-            "empty_layer": True,
         }
+        layer = self._hands.commit(changes) if changes is not None else None
+        if layer is None:
+            entry["empty_layer"] = True
+        else:
+            self.layers.append(layer)
         self._history.append(entry)
-        if adds:
-            self._last_adding = entry
 
 
 def expand_ports(spec: str) -> list[str]:
@@ -229,3 +329,29 @@ def expand_ports(spec: str) -> list[str]:
     if not 0 < first <= last <= _PORT_MAX or protocol not in _PROTOCOLS:
         raise BuildError(f"{spec!r} is no port; write PORT, PORT-PORT, with /tcp, /udp or /sctp")
     return [f"{port}/{protocol}" for port in range(first, last + 1)]
+
+
+def is_signal(text: str) -> bool:
+    """Whether *text* is a signal's number or name, with or without SIG, in any case."""
+    if text.isascii() and text.isdigit():
+        return 0 < int(text) <= signal.SIGRTMAX
+    name = text.upper().removeprefix("SIG")
+    base, sign, offset = name.partition("+" if name.startswith("RTMIN") else "-")
+    if sign and base in {"RTMIN", "RTMAX"}:
+        return offset.isascii() and offset.isdigit() and int(offset) <= _REALTIME_SIGNALS
+    return f"SIG{name}" in signal.Signals.__members__
+
+
+def copy_text(instruction: ast.Copy | ast.Add) -> str:
+    """Return COPY's or ADD's flags, sources and destination for the history."""
+    flags = [
+        f"--{name}={value}" for name in ("chown", "chmod") if (value := getattr(instruction, name))
+    ]
+    if isinstance(instruction, ast.Copy) and instruction.origin:
+        flags.append(f"--from={instruction.origin}")
+    inline = [f"<<{item.name}" for item in instruction.inline]
+    return " ".join([*flags, *instruction.sources, *inline, instruction.destination])
+
+
+def _shown(words: Iterable[str]) -> str:
+    return f"[{' '.join(json.dumps(word, ensure_ascii=False) for word in words)}]"

@@ -3,78 +3,169 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assembler.dockerfile import ExpansionError, expand, expand_instruction
 from assembler.dockerfile import instructions as ast
-from assembler.errors import DockerfileError
+from assembler.errors import BuildError, DockerfileError
 from layers.descriptor import Platform
 from layers.errors import InvalidReference
 from layers.reference import Reference, parse_source
 from layers.sources import Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from assembler.dockerfile import Dockerfile, Instruction, Stage
     from assembler.scope import GlobalScope
     from layers.reference import LocalReference
 
 SCRATCH = "scratch"
-SUPPORTED = (
-    ast.Arg, ast.Cmd, ast.Entrypoint, ast.Env, ast.Expose, ast.Label, ast.User, ast.Volume,
-    ast.Workdir,
-)  # fmt: skip
 _WAYS_OUT = {
     "RUN": "build the image up to here elsewhere and use it in FROM (oci-archive:FILE works)",
-    "COPY": "put the files into the base image, or send them to a volume when the task starts",
-    "ADD": "put the files into the base image, or send them to a volume when the task starts",
 }
-_REMOVE = "remove the line; providers do not use it"
+
+
+@dataclass(frozen=True, slots=True)
+class StagePlan:
+    """One stage to be built, and what it begins with: another one, an image, or nothing."""
+
+    stage: Stage
+    parent: Stage | None
+    base: Reference | LocalReference | None
+    base_name: str
+    wanted: Wanted
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What will be done: the base (none for `scratch`), then the instructions of each stage."""
+    """What will be done: the stages that the target needs, in the order of the file."""
 
-    base: Reference | LocalReference | None
-    base_name: str
-    wanted: Wanted
-    stages: tuple[Stage, ...]
-    """From the base upwards; each stands on the one before."""
+    stages: tuple[StagePlan, ...]
+
+    @property
+    def target(self) -> StagePlan:
+        """The stage whose image is wanted; all the others are before it."""
+        return self.stages[-1]
 
 
 def plan(
-    dockerfile: Dockerfile, scope: GlobalScope, contexts: Mapping[str, str], wanted: Wanted
+    dockerfile: Dockerfile,
+    scope: GlobalScope,
+    contexts: Mapping[str, str],
+    wanted: Wanted,
+    target: str | None = None,
 ) -> Plan:
-    """Return the plan for the last stage; raise `DockerfileError` for what cannot be done."""
+    """Return the plan for *target*, or the last stage; raise for what cannot be done.
+
+    `DockerfileError` has the line; an unknown target is a `BuildError`.
+    """
     for arg in dockerfile.global_args:
         for name, default in arg.arguments:
             scope.declare(name, _expand_default(arg, default, scope, dockerfile.escape))
-    chain: list[Stage] = []
-    stage: Stage | None = dockerfile.last
-    from_ = dockerfile.last.from_
-    while stage is not None:
-        chain.append(stage)
+    needed = {_target(dockerfile, target).index}
+    planned: list[StagePlan] = []
+    for stage in reversed(dockerfile.stages):
+        if stage.index not in needed:
+            continue
         check_supported(stage.instructions)
-        from_ = _expanded_from(stage.from_, scope, dockerfile.escape)
-        wanted = _platform(from_, wanted)
-        overridden = context_for(from_.image, contexts) is not None
-        stage = None if overridden else dockerfile.stage_before(from_.image, stage.index)
-    base = None
-    if from_.image != SCRATCH:
-        base = _base(from_, contexts)
-    return Plan(base, from_.image, wanted, tuple(reversed(chain)))
+        one = _plan_stage(dockerfile, stage, scope, contexts, wanted)
+        planned.append(one)
+        if one.parent is not None:
+            needed.add(one.parent.index)
+        needed |= {found.index for found in _origins(dockerfile, stage, contexts)}
+    return Plan(tuple(reversed(planned)))
 
 
-def check_supported(instructions: tuple[Instruction, ...]) -> None:
+def check_supported(instructions: Iterable[Instruction]) -> None:
     """Raise `DockerfileError` for the first instruction that cannot be done."""
     for instruction in instructions:
-        if not isinstance(instruction, SUPPORTED):
-            way_out = _WAYS_OUT.get(instruction.keyword, _REMOVE)
+        if isinstance(instruction, ast.Run):
+            way_out = _WAYS_OUT[instruction.keyword]
             raise instruction.location.error(
                 f"{instruction.keyword} is not supported yet; {way_out}"
             )
+        if isinstance(instruction, ast.Add) and any(map(_is_git, instruction.sources)):
+            raise instruction.location.error(
+                "ADD: git sources are not supported; clone it first and COPY the folder, or ADD an "
+                "https:// archive of it"
+            )
+
+
+def find_origin(
+    dockerfile: Dockerfile, name: str, index: int, contexts: Mapping[str, str]
+) -> Stage | None:
+    """Return the stage that `--from=NAME` in stage *index* means; `None` for an image or context.
+
+    Raises `BuildError` for a stage that is not before it.
+    """
+    if context_for(name, contexts) is not None:
+        return None
+    found = dockerfile.stage_before(name, index)
+    if found is None and name.isascii() and name.isdigit():
+        found = dockerfile.find(name)
+        if found is None or found.index >= index:
+            raise BuildError(f"--from={name}: there is no stage of that number before this one")
+    if found is None and any(stage.name == name.lower() for stage in dockerfile.stages[index:]):
+        raise BuildError(f"--from={name}: that stage does not come before this one; move it up")
+    return found
+
+
+def _origins(dockerfile: Dockerfile, stage: Stage, contexts: Mapping[str, str]) -> Iterator[Stage]:
+    for instruction in stage.instructions:
+        if isinstance(instruction, ast.Copy) and instruction.origin:
+            try:
+                found = find_origin(dockerfile, instruction.origin, stage.index, contexts)
+                if found is None:
+                    origin_reference(instruction.origin, contexts)
+            except (BuildError, InvalidReference) as error:
+                raise instruction.location.error(f"COPY: {error}") from None
+            if found is not None:
+                yield found
+
+
+def origin_reference(name: str, contexts: Mapping[str, str]) -> Reference | LocalReference | Path:
+    """Return the image, or the folder, that `--from=NAME` means if it is no stage."""
+    source = context_for(name, contexts) or name
+    if source != name and Path(source).is_dir():
+        return Path(source)
+    return parse_source(source)
+
+
+def _target(dockerfile: Dockerfile, name: str | None) -> Stage:
+    if name is None:
+        return dockerfile.last
+    found = dockerfile.find(name)
+    if found is None:
+        names = ", ".join(stage.name or str(stage.index) for stage in dockerfile.stages)
+        raise BuildError(f"--target {name}: there is no such stage; there are {names}")
+    return found
+
+
+def _plan_stage(
+    dockerfile: Dockerfile,
+    stage: Stage,
+    scope: GlobalScope,
+    contexts: Mapping[str, str],
+    wanted: Wanted,
+) -> StagePlan:
+    from_ = _expanded_from(stage.from_, scope, dockerfile.escape)
+    wanted = _platform(from_, wanted)
+    parent = None
+    if context_for(from_.image, contexts) is None:
+        parent = dockerfile.stage_before(from_.image, stage.index)
+    base = None
+    if parent is None and from_.image != SCRATCH:
+        base = _base(from_, contexts)
+    return StagePlan(stage, parent, base, from_.image, wanted)
+
+
+def _is_git(source: str) -> bool:
+    return source.startswith(("git@", "git://", "ssh://")) or (
+        source.startswith(("http://", "https://"))
+        and source.partition("#")[0].removesuffix("/").endswith(".git")
+    )
 
 
 def context_for(image: str, contexts: Mapping[str, str]) -> str | None:

@@ -25,7 +25,7 @@ def report(result: Assembled, progress: Progress) -> dict[str, Any]:
         "size": packed.size,
         "squashfs_size": packed.squashfs_size,
         "image_id": str(result.image_id),
-        "tag": result.tag,
+        "tags": list(result.tags),
         "base": str(result.base_digest) if result.base_digest else None,
         "layers": [str(layer) for layer in result.layers],
         "volumes": sorted(result.trailer["Volumes"]),
@@ -58,8 +58,7 @@ def summary(result: Assembled, progress: Progress) -> list[str]:
         f"time      {progress.elapsed:.1f} s",
         f"warnings  {count or 'none'}",
     ]
-    if result.tag:
-        lines.insert(0, f"Successfully tagged {result.tag}")
+    lines[:0] = [f"Successfully tagged {tag}" for tag in result.tags]
     return lines
 
 

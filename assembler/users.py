@@ -29,6 +29,12 @@ def resolve_user(tree: Tree, user: str) -> tuple[int, int]:
     return uid, gid
 
 
+def resolve_owner(tree: Tree, owner: str) -> tuple[int, int]:
+    """Return (uid, gid) for `--chown`: as for USER, but a number alone is the group's too."""
+    number = _number(owner)
+    return (number, number) if number is not None else resolve_user(tree, owner)
+
+
 def _user(tree: Tree, name: str) -> tuple[int, int]:
     if not name:
         return 0, 0

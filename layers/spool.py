@@ -11,11 +11,12 @@ from layers.errors import MalformedLayer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from layers.descriptor import Descriptor
     from layers.digest import Digest
     from layers.limits import Limits
-    from layers.tempfiles import TempArea
+    from layers.tempfiles import TempArea, TempFile
 
 _RATIO_FREE = 1 << 30
 """Plain bytes below which the compression ratio is nobody's concern."""
@@ -57,6 +58,23 @@ class Spool:
 
     def __exit__(self, *_exc: object) -> None:
         self.close()
+
+
+class NamedSpool(Spool):
+    """A spool upon a temporary file, which can be published under its final name."""
+
+    def __init__(self, temp: TempFile) -> None:
+        """Write to *temp*, which stays the caller's to close."""
+        self._temp = temp
+        self._descriptor = temp.fileno()
+        self.size = 0
+
+    def publish(self, target: Path) -> None:
+        """Give the file its name; it can still be read here."""
+        self._temp.publish(target)
+
+    def close(self) -> None:
+        """Do nothing: the file is closed by whoever made it."""
 
 
 def unpack(

@@ -30,6 +30,7 @@ from layers.tempfiles import TempArea
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from layers.spool import NamedSpool
     from layers.tempfiles import TempFile
 
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
@@ -124,6 +125,15 @@ class ContentStore:
                 for chunk in verified(chunks, verifier):
                     temp.write(chunk)
                 temp.publish(target)
+
+    def keep(self, descriptor: Descriptor, file: NamedSpool) -> None:
+        """Store a blob that was written, and hashed, into a temporary file of the store's."""
+        if self.has(descriptor):
+            return
+        target = self.path(descriptor.digest)
+        with explained(self.root):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            file.publish(target)
 
     def tag(self, name: str, manifest: Descriptor) -> None:
         """Point the tag *name* at a manifest that is in the store."""

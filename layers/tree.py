@@ -67,6 +67,13 @@ class Node:
         self.children: dict[bytes, Node] = {} if kind is Kind.DIRECTORY else _NO_CHILDREN
         self.origin: Origin | None = None
 
+    def copy(self) -> Node:
+        """Return another node of the same metadata and data, without children."""
+        twin = Node(self.kind, self.mode, self.uid, self.gid, self.mtime)
+        twin.xattrs, twin.data, twin.target = self.xattrs, self.data, self.target
+        twin.device, twin.origin = self.device, self.origin
+        return twin
+
     @property
     def is_directory(self) -> bool:
         """Whether the node has children."""
@@ -134,6 +141,22 @@ class Tree:
                 raise NotADirectory(f"{show(b'/'.join(names))}: {show(name)} is not a directory")
             node = child
         return node
+
+    def copy(self) -> Tree:
+        """Return a tree that can be changed without changing this one; data are shared."""
+        copies: dict[Node, Node] = {}
+        root = self.root.copy()
+        todo = [(self.root, root)]
+        while todo:
+            node, copied = todo.pop()
+            for name, child in node.children.items():
+                twin = copies.get(child)
+                if twin is None:
+                    twin = copies[child] = child.copy()
+                    if child.is_directory:
+                        todo.append((child, twin))
+                copied.children[name] = twin
+        return Tree(root)
 
     def walk(self) -> Iterator[tuple[bytes, Node]]:
         """Yield every (path, node) below the root, parents first, names in byte order."""

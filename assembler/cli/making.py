@@ -19,6 +19,7 @@ _BUILD_EXAMPLES = """\
 Examples:
   golem-assemble build .
   golem-assemble build -t golem-example -o example.gvmi .
+  golem-assemble build --target 0 --label owner=me .
   golem-assemble build -f images/Dockerfile --build-arg VERSION=2 .
   golem-assemble build --build-context debian:latest=oci:base .
   golem-assemble build --preset small --source-date-epoch 0 .
@@ -50,24 +51,36 @@ def register(app: typer.Typer) -> None:
 
 def build(
     context: Annotated[
-        Path, typer.Argument(metavar="CONTEXT", help="The folder with the Dockerfile.")
+        str,
+        typer.Argument(
+            metavar="CONTEXT", help="The folder with the files; - reads a tar; or zip://FILE, ..."
+        ),
     ],
     file: Annotated[
         str | None,
         typer.Option("--file", "-f", metavar="FILE", help="The Dockerfile; - reads it from stdin."),
     ] = None,
     tag: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option("--tag", "-t", metavar="NAME[:TAG]", help="Name the image in the store."),
     ] = None,
     output: o.Output = None,
+    target: Annotated[
+        str | None, typer.Option("--target", metavar="STAGE", help="Build this stage.")
+    ] = None,
     build_context: Annotated[
         list[str] | None,
         typer.Option(
-            "--build-context", metavar="NAME=SOURCE", help="Take the image NAME from SOURCE."
+            "--build-context",
+            metavar="NAME=SOURCE",
+            help="Take the image or stage NAME from an image or folder.",
         ),
     ] = None,
     build_arg: BuildArg = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option("--label", metavar="NAME=VALUE", help="Add a label to the image."),
+    ] = None,
     platform: o.PlatformOption = None,
     compression: o.Compression = None,
     level: o.Level = None,
@@ -85,9 +98,12 @@ def build(
 ) -> None:
     """Build a .gvmi from a Dockerfile."""
     from assembler import building
+    from assembler.request import Request
 
     squashfs = o.squashfs_options(compression, level, preset, block_size, processors)
-    request = building.Request.of(context, file, tag, build_context or (), build_arg or ())
+    request = Request.of(
+        context, file, tag or (), target, build_context or (), build_arg or (), label or ()
+    )
     settings = o.settings(output, squashfs, platform, source_date_epoch, keep_user)
     with working(store, o.limits(limit), "none" if quiet else progress) as work:
         result = building.build(request, settings, work.session, work.progress)

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import io
 import json
-from pathlib import Path
 
 import pytest
-from trees import directory, file, link, tree
+from trees import Bytes, directory, file, link, tree
 
 from assembler import planning
-from assembler.builder import Builder, expand_ports, scratch_config
-from assembler.building import Request
+from assembler.builder import Builder, Manner, expand_ports, is_signal, scratch_config
+from assembler.copystep import Times
 from assembler.dockerfile import parse
 from assembler.errors import BuildError, DockerfileError
+from assembler.request import Request
 from assembler.scope import Arguments, GlobalScope, StageScope, platform_args
-from layers.descriptor import Platform
+from layers import descriptor as media
+from layers.changes import Changes
+from layers.descriptor import Descriptor, Platform
 from layers.digest import Digest
 from layers.errors import InvalidReference
 from layers.image import ImageConfig
 from layers.sources import Wanted
+from layers.tarindex import index_layer
 from layers.tree import Tree
 
 AMD = Platform("linux", "amd64")
@@ -29,8 +31,34 @@ def scope(**given):
     return GlobalScope(Arguments(given), platform_args(AMD))
 
 
-def plan(text, contexts=None, **given):
-    return planning.plan(parse(text), scope(**given), contexts or {}, Wanted())
+def plan(text, contexts=None, target=None, **given):
+    return planning.plan(parse(text), scope(**given), contexts or {}, Wanted(), target)
+
+
+class Hands:
+    """Layers in memory; nothing is copied here."""
+
+    def __init__(self):
+        self.layers = []
+
+    def begin(self, tree):
+        return Changes(tree, Memory)
+
+    def commit(self, changes):
+        if changes.empty:
+            return None
+        layer = changes.finish()
+        self.layers.append(layer)
+        return Descriptor(media.OCI_LAYER_TAR, layer.diff_id, layer.size)
+
+
+class Memory(Bytes):
+    def __init__(self):
+        super().__init__(b"")
+
+    def append(self, chunk):
+        self.data += chunk
+        self.size = len(self.data)
 
 
 class Built:
@@ -39,38 +67,54 @@ class Built:
     def __init__(self, text, base=None, image=None, **given):
         self.warnings = []
         self.tree = image or Tree()
-        config = ImageConfig(base) if base else scratch_config(AMD)
-        self.builder = Builder(self.tree, config, 1000, "\\", self.warnings.append)
+        self.hands = Hands()
+        config = ImageConfig(base or {"architecture": "amd64", "os": "linux"})
+        manner = Manner(Times(1000), "\\", self.warnings.append)
+        self.builder = Builder(self.tree, config, manner, self.hands)
         self.scope = StageScope(scope(**given))
         self.builder.begin_stage(self.scope)
         for instruction in parse("FROM scratch\n" + text).stages[0].instructions:
             self.builder.do(instruction, self.scope)
-        self.config = self.builder.result(None)
+        self.config = self.builder.result()
         self.settings = self.config.settings
 
+    @property
+    def added(self):
+        """The names in the layers that were made."""
+        return [
+            entry.path for layer in self.hands.layers for entry in index_layer(layer.file, "made")
+        ]
 
-def test_the_last_stage_and_what_it_stands_on_is_planned():
+
+def test_the_stages_that_the_target_needs_are_planned():
     planned = plan("FROM a AS one\nENV x=1\nFROM b\nRUN y\nFROM one\nENV z=2\nFROM 0")
-    assert planned.base_name == "0"
-    planned = plan("FROM a AS one\nENV x=1\nFROM b\nRUN y\nFROM ONE\nENV z=2")
-    assert [stage.index for stage in planned.stages] == [0, 2]
-    assert str(planned.base) == "a:latest"
-    assert plan("FROM scratch").base is None
+    assert planned.target.base_name == "0"
+    text = "FROM a AS one\nENV x=1\nFROM b\nRUN y\nFROM ONE\nENV z=2"
+    planned = plan(text)
+    assert [one.stage.index for one in planned.stages] == [0, 2]
+    assert str(planned.stages[0].base) == "a:latest"
+    assert planned.target.parent.index == 0
+    assert plan("FROM scratch").target.base is None
+    assert [one.stage.index for one in plan(text, target="ONE").stages] == [0]
+    text = "FROM a AS one\nFROM b AS two\nFROM c\nFROM d\nCOPY --from=two x y\nCOPY --from=0 x y"
+    assert [one.stage.index for one in plan(text).stages] == [0, 1, 3]
+    text = "FROM a AS x\nFROM b\nCOPY --from=x p /\nCOPY --from=busybox p /"
+    assert len(plan(text, {"x": "oci:y"}).stages) == 1
 
 
 def test_global_arguments_and_platforms_reach_from():
     text = "ARG a=x\nARG b=${a}y\nARG c\nFROM --platform=$TARGETPLATFORM $b$c"
-    assert str(plan(text, c="z").base) == "xyz:latest"
-    planned = plan("FROM --platform=linux/arm/v6 x")
+    assert str(plan(text, c="z").target.base) == "xyz:latest"
+    planned = plan("FROM --platform=linux/arm/v6 x").target
     assert planned.wanted == Wanted(Platform("linux", "arm", "v6"), explicit=True)
-    assert str(plan("ARG TARGETARCH\nFROM $TARGETARCH").base) == "amd64:latest"
+    assert str(plan("ARG TARGETARCH\nFROM $TARGETARCH").target.base) == "amd64:latest"
 
 
 def test_named_contexts_take_the_place_of_images_and_stages():
     for name in ("debian", "debian:latest", "docker.io/library/debian"):
-        planned = plan("FROM debian", {name: "oci:x"})
+        planned = plan("FROM debian", {name: "oci:x"}).target
         assert str(planned.base) == "oci:x"
-    assert str(plan("FROM a AS s\nFROM s", {"s": "oci:x"}).base) == "oci:x"
+    assert str(plan("FROM a AS s\nFROM s", {"s": "oci:x"}).target.base) == "oci:x"
     assert planning.context_for("UPPER", {"Other": "x"}) is None
 
 
@@ -78,8 +122,11 @@ def test_named_contexts_take_the_place_of_images_and_stages():
     ("text", "problem"),
     [
         ("FROM x\nRUN a", "Dockerfile:2: RUN is not supported yet; build the image"),
-        ("FROM x\n\nCOPY a b", "Dockerfile:3: COPY is not supported yet; put the files"),
-        ("FROM x\nHEALTHCHECK NONE", "remove the line"),
+        ("FROM x\nADD https://x/y.git a", "Dockerfile:2: ADD: git sources are not supported"),
+        ("FROM x\nADD git@x:y a", "git sources are not supported"),
+        ("FROM x AS a\nCOPY --from=a b c", "Dockerfile:2: COPY: --from=a: that stage does not"),
+        ("FROM x\nFROM y\nCOPY --from=1 b c", "Dockerfile:3: COPY: --from=1: there is no stage"),
+        ("FROM x\nCOPY --from=Bad! b c", "Dockerfile:2: COPY: "),
         ("FROM $none", "is empty after expansion"),
         ("FROM --platform=a/b/c/d x", "OS/ARCH"),
         ("FROM UPPER", "lower case"),
@@ -124,7 +171,7 @@ def test_workdirs_chain_and_are_made():
     image = tree(bin=link("usr/bin"), etc=directory(passwd=file(b"me:x:5:6::/:/\n")))
     built = Built("WORKDIR /bin\nWORKDIR a/../b\nUSER me\nWORKDIR c", image=image)
     assert built.config.working_dir == "/bin/b/c"
-    assert [path for path, _ in built.builder.added] == [
+    assert built.added == [
         b"usr",
         b"usr/bin",
         b"usr/bin/b",
@@ -138,7 +185,7 @@ def test_workdirs_chain_and_are_made():
 def test_a_workdir_that_is_there_is_not_touched():
     image = tree(w=directory(0o700))
     built = Built("USER 7\nWORKDIR //w", image=image)
-    assert built.builder.added == []
+    assert built.added == []
     assert image.find(b"w").mode == 0o700
     assert built.config.working_dir == "/w"
 
@@ -190,81 +237,89 @@ def test_ports():
         expand_ports("65536")
 
 
-def test_history_has_an_entry_for_each_instruction_and_one_layer_for_what_was_added():
+def test_history_has_an_entry_for_each_instruction_and_a_layer_for_what_was_added():
     built = Built('ENV a=b\nWORKDIR /w\nWORKDIR /w\nWORKDIR /x\nCMD ["a b"]')
-    diff_id = Digest.of(b"layer")
-    config = built.builder.result(diff_id)
+    config = built.config
     history = config.data["history"]
     assert [entry["created_by"] for entry in history] == [
         "ENV a=b", "WORKDIR /w", "WORKDIR /w", "WORKDIR /x", 'CMD ["a b"]',
     ]  # fmt: skip
-    assert [not entry.get("empty_layer") for entry in history] == [False, False, False, True, False]
-    assert config.diff_ids == (diff_id,)
+    assert [not entry.get("empty_layer") for entry in history] == [False, True, False, True, False]
+    assert config.diff_ids == tuple(layer.diff_id for layer in built.hands.layers)
+    assert config.diff_ids[0] == Digest.of(built.hands.layers[0].file.data)
     assert config.created == "1970-01-01T00:16:40Z"
     assert json.loads(config.serialize())["config"]["WorkingDir"] == "/x"
 
 
 def test_triggers_are_taken_from_the_base_once():
-    builder = Builder(Tree(), ImageConfig({"config": {"OnBuild": ["ENV a=b"]}}), 0, "\\", print)
+    manner = Manner(Times(0), "\\", print)
+    config = ImageConfig({"config": {"OnBuild": ["ENV a=b"]}})
+    builder = Builder(Tree(), config, manner, Hands())
     assert builder.take_triggers() == ["ENV a=b"]
-    assert "OnBuild" not in builder.result(None).settings
+    assert "OnBuild" not in builder.result().settings
 
 
-def test_scratch_has_the_platform_that_is_wanted():
+def test_health_signals_shells_triggers_and_maintainers_are_kept():
+    built = Built(
+        'SHELL ["bash","-c"]\nHEALTHCHECK --interval=5s --retries=2 CMD a b\nSTOPSIGNAL 9\n'
+        "ONBUILD COPY . /x\nMAINTAINER me\nCMD x"
+    )
+    settings = built.settings
+    assert settings["Shell"] == ["bash", "-c"]
+    assert settings["Cmd"] == ["bash", "-c", "x"]
+    health = {"Test": ["CMD-SHELL", "a b"], "Interval": 5_000_000_000, "Retries": 2}
+    assert settings["Healthcheck"] == health
+    assert settings["StopSignal"] == "9"
+    assert settings["OnBuild"] == ["COPY . /x"]
+    assert built.config.data["author"] == "me"
+    assert Built("HEALTHCHECK NONE").settings["Healthcheck"] == {"Test": ["NONE"]}
+    assert Built('HEALTHCHECK CMD ["a"]').settings["Healthcheck"] == {"Test": ["CMD", "a"]}
+
+
+def test_signals():
+    for good in ("9", "SIGTERM", "term", "RTMIN+3", "SIGRTMAX-1", "64"):
+        assert is_signal(good), good
+    for bad in ("0", "65", "SIGNONE", "RTMIN+", "RTMIN+99", "", "KILL-1"):
+        assert not is_signal(bad), bad
+
+
+def test_scratch_has_the_platform_that_is_wanted_and_what_buildkit_gives_it():
+    settings = scratch_config(AMD).settings
+    assert settings["WorkingDir"] == "/"
+    assert settings["Env"][0].startswith("PATH=/usr/local/sbin:")
     assert scratch_config(Platform("linux", "arm", "v6")).platform == Platform("linux", "arm", "v6")
 
 
-def request(folder, **options):
-    given = {"file": None, "tag": None, "contexts": [], "arguments": []} | options
-    return Request.of(folder, **given)
-
-
-def test_requests_are_read(tmp_path, monkeypatch):
-    (tmp_path / "Dockerfile").write_text("FROM scratch")
+def test_requests_are_read(monkeypatch):
     monkeypatch.setenv("FROM_ENV", "e")
-    made = request(
-        tmp_path, tag="x:1", contexts=["a=oci-layout:///b"], arguments=["k=v=w", "FROM_ENV"]
+    contexts = ["a=oci-layout:///b", "c=docker-image://d"]
+    made = Request.of(
+        "x/.", tags=["x:1", "y"], contexts=contexts, arguments=["k=v=w", "FROM_ENV"], labels=["l"]
     )
-    assert made.text == b"FROM scratch"
-    assert str(made.tag) == "x:1"
-    assert made.contexts == {"a": "oci:/b"}
+    assert [str(tag) for tag in made.tags] == ["x:1", "y:latest"]
+    assert made.contexts == {"a": "oci:/b", "c": "d"}
     assert made.arguments == {"k": "v=w", "FROM_ENV": "e"}
-    assert made.context_name == tmp_path.name
+    assert made.labels == {"l": ""}
+    assert made.context_name == "x"
+    assert Request.of("zip://some/where.zip").context_name == "where"
+    assert Request.of("-").context_name == "context"
 
 
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"file": "none"}, "check -f"),
-        ({"file": "."}, "cannot be read"),
-        ({"tag": f"x@sha256:{'0' * 64}"}, "cannot hold a digest"),
+        ({"tags": [f"x@sha256:{'0' * 64}"]}, "cannot hold a digest"),
         ({"contexts": ["x"]}, "NAME=SOURCE"),
-        ({"contexts": ["x=."]}, "only images"),
-        ({"contexts": ["x=https://y"]}, "only images"),
+        ({"contexts": ["x=./none"]}, "is no folder"),
+        ({"contexts": ["x=https://y"]}, "not fetched"),
         ({"arguments": ["=x"]}, "NAME=VALUE"),
         ({"arguments": ["SURELY_UNSET"]}, "the environment has none"),
+        ({"labels": ["=x"]}, "NAME=VALUE"),
+        ({"context": "-", "file": "-"}, "both come on standard input"),
     ],
 )
-def test_requests_that_make_no_sense_are_refused(tmp_path, options, problem):
-    (tmp_path / "Dockerfile").write_text("FROM scratch")
+def test_requests_that_make_no_sense_are_refused(options, problem):
     with pytest.raises(BuildError, match=problem):
-        request(tmp_path, **options)
+        Request.of(**{"context": "."} | options)
     with pytest.raises(InvalidReference):
-        request(tmp_path, tag="Bad")
-
-
-def test_a_dockerfile_that_is_too_long_is_refused(tmp_path, monkeypatch):
-    class Endless:
-        buffer = io.BytesIO(b"#" * 10_000_001)
-
-    monkeypatch.setattr("sys.stdin", Endless)
-    with pytest.raises(BuildError, match="10,000,000"):
-        request(tmp_path, file="-")
-    with pytest.raises(BuildError, match="it is no folder"):
-        request(Path("/none"))
-
-
-def test_arguments_that_nothing_declares_are_known():
-    arguments = Arguments({"used": "1", "unused": "2", "http_proxy": "3"})
-    arguments.value("used", None)
-    assert arguments.unused() == ["unused"]
+        Request.of(".", tags=["Bad"])

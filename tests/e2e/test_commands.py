@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import io
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
+import tarfile
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from support.images import docker_archive, oci_archive, oci_layout
 from support.layers import char, directory, file, hardlink, layer, symlink, whiteout
-from support.trees import snapshot_squashfs
+from support.trees import snapshot_squashfs, snapshot_umoci
 
 COMMAND = Path(sys.executable).with_name("golem-assemble")
 LAYERS = [
@@ -143,9 +149,10 @@ def test_inspect_is_for_people_too(run, layout):
     assert "squashfs  gzip" in shown
 
 
-def test_tail_ends_are_not_packed_as_mksquashfs_loses_blocks_then(run, layout):
+def test_tail_ends_are_not_packed_as_mksquashfs_loses_blocks_then(run, layout, tmp_path):
     run("convert", "-q", "-o", "x.gvmi", f"oci:{layout}")
-    shown = subprocess.run(["unsquashfs", "-s", "x.gvmi"], capture_output=True, text=True).stdout
+    command = ["unsquashfs", "-s", tmp_path / "x.gvmi"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "Always-use-fragments option is not specified" in shown
 
 
@@ -284,7 +291,7 @@ def test_build_from_scratch_with_every_instruction(run, tmp_path):
     assert name.startswith("me-x-2-")
     shown = json.loads(run("inspect", "--json", name).stdout)
     config = shown["config"]
-    assert config["Env"] == ["A=3", "B=x y"]
+    assert config["Env"][1:] == ["A=3", "B=x y"]
     assert config["Volumes"] == {"/w/sub/data": {}}
     assert config["WorkingDir"] == "/w/sub"
     assert config["Cmd"] == ["/bin/sh", "-c", "echo hi"]
@@ -313,9 +320,10 @@ def test_what_is_not_supported_is_refused_before_anything_is_fetched(run, tmp_pa
     ("arguments", "status", "problem"),
     [
         (["build", "none"], 15, "it is no folder"),
-        (["build", "-"], 15, "not supported yet"),
         (["build", "."], 15, "there is no such Dockerfile"),
-        (["build", "-t", "Bad", "."], 15, "no such Dockerfile"),
+        (["build", "-t", "Bad", "."], 4, "lower case"),
+        (["build", "-f", "none", "."], 15, "check -f"),
+        (["build", "-f", ".", "."], 15, "cannot be read"),
         (["inspect", "none.gvmi"], 19, "no such file"),
         (["convert", "Not A Name"], 4, "must be lower case"),
         (["convert", "oci:none"], 5, "no such folder"),
@@ -340,4 +348,180 @@ def test_triggers_of_a_base_are_done_and_unused_arguments_are_told(run, tmp_path
     assert config["WorkingDir"] == "/triggered"
     oci_layout(tmp_path / "other", [], {"OnBuild": ["RUN x"]})
     done = run("build", "--build-context", "x=oci:other", ".", status=3)
-    assert "ONBUILD of x:2: RUN is not supported yet" in done.stderr
+    assert "ONBUILD of x:1: RUN is not supported yet" in done.stderr
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A context with a few files, and a function that writes its Dockerfile."""
+    for name in ("a.txt", "dir/b.txt", "dir/deep/c.txt", "kept/d.txt"):
+        path = tmp_path / "project" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+        os.utime(path, (1_500_000_000, 1_500_000_000))
+
+    def write(text, ignore=None):
+        (tmp_path / "project" / "Dockerfile").write_text(text)
+        if ignore is not None:
+            (tmp_path / "project" / ".dockerignore").write_text(ignore)
+        return tmp_path / "project"
+
+    return write
+
+
+def test_files_are_copied_between_stages_and_the_image_can_be_used_again(run, project):
+    project(
+        "FROM scratch AS one\nCOPY . /all/\nFROM scratch\nCOPY --from=one /all/dir /d/\n"
+        "COPY --chown=5:6 --chmod=600 a.txt /a\nVOLUME /v\n",
+        "**/deep\nDockerfile\n.dockerignore\n",
+    )
+    run("build", "-q", "-t", "me/x:1", "-t", "y", "-o", "x.gvmi", "project")
+    shown = run("ls", "-lR", "x.gvmi").stdout
+    assert "-rw-------         5:6            5 2017-07-14 02:40 a\n" in shown
+    assert " d/b.txt\n" in shown
+    assert "deep" not in shown
+    run("build", "-q", "--target", "one", "-o", "one.gvmi", "project")
+    assert "Dockerfile" not in run("ls", "-R", "one.gvmi").stdout
+    project("FROM me/x:1\nCOPY --from=y /a /b\n")
+    run("build", "-q", "-o", "z.gvmi", "project")
+    assert {"a", "b"} <= set(run("ls", "z.gvmi").stdout.split())
+
+
+def test_the_image_in_the_store_is_one_that_other_tools_take(run, project, tmp_path):
+    project("FROM scratch\nCOPY dir /d/\nWORKDIR /w\nENV a=b\n")
+    run("build", "-q", "-t", "x:1", "--store", "store", "-o", "x.gvmi", "project")
+    name = f"oci:{tmp_path / 'store'}:x:1"
+    copy = ["skopeo", "--insecure-policy", "copy", "-q", name, f"oci:{tmp_path / 'copy'}:x"]
+    subprocess.run(copy, check=True)
+    done = subprocess.run(["skopeo", "inspect", "--config", name], capture_output=True, check=True)
+    config = json.loads(done.stdout)
+    assert config["config"]["WorkingDir"] == "/w"
+    assert [not entry.get("empty_layer") for entry in config["history"]] == [True, True, False]
+    tree = snapshot_umoci(tmp_path / "copy", "x")
+    assert tree[b"d/deep/c.txt"].size == len("dir/deep/c.txt")
+    assert tree.keys() < snapshot_squashfs(tmp_path / "x.gvmi").keys()
+
+
+def test_the_same_context_gives_the_same_bytes(run, project, tmp_path):
+    folder = project("FROM scratch\nCOPY . /x/\nWORKDIR /w\n")
+    run("build", "-q", "-o", "a.gvmi", "project")
+    copied = tmp_path / "copied"
+    names = sorted((p for p in folder.rglob("*") if p.is_file()), reverse=True)
+    for name in names:
+        target = copied / name.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(name, target)
+    for folder_, _, _ in os.walk(folder):
+        shutil.copystat(folder_, copied / Path(folder_).relative_to(folder))
+    run("build", "-q", "-o", "b.gvmi", "--store", "other", "copied", umask=0o077)
+    first = (tmp_path / "a.gvmi").read_bytes()
+    assert (tmp_path / "b.gvmi").read_bytes() == first
+    for name in names:
+        os.utime(copied / name.relative_to(folder))
+    run("build", "-q", "-o", "c.gvmi", "copied")
+    assert (tmp_path / "c.gvmi").read_bytes() != first
+    for context in ("project", "copied"):
+        run("build", "-q", "--source-date-epoch", "1000", "-o", f"{context}.gvmi", context)
+    assert (tmp_path / "project.gvmi").read_bytes() == (tmp_path / "copied.gvmi").read_bytes()
+
+
+def test_contexts_may_be_tars_archives_and_dockerfiles_alone(run, project, tmp_path):
+    folder = project("FROM scratch\nCOPY a.txt dir/b.txt /x/\n")
+    tar = subprocess.run(["tar", "-C", folder, "-cz", "."], capture_output=True, check=True).stdout
+    done = run("build", "-q", "-o", "a.gvmi", "-", input=tar, text=False)
+    assert done.stdout == b"a.gvmi\n"
+    shutil.make_archive(str(tmp_path / "archived"), "zip", folder)
+    run("build", "-q", "-o", "b.gvmi", f"zip://{tmp_path / 'archived.zip'}")
+    for name in ("a.gvmi", "b.gvmi"):
+        shown = run("ls", "-lR", name).stdout
+        assert "x/a.txt" in shown
+        assert "x/b.txt" in shown
+    run("build", "-q", "-o", "c.gvmi", "-", input="FROM scratch\nVOLUME /v\n")
+    done = run("build", "-", input="FROM scratch\nCOPY a.txt /\n", status=3)
+    assert "there is nothing of that name in the build context" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("COPY none /x", "COPY: none: there is nothing of that name in the build context"),
+        ("COPY ../a /x", "COPY: ../a leads out of the build context"),
+        ("COPY escape /x", "leads out of the build context"),
+        ("COPY loop /x", "loop of symbolic links"),
+        ("COPY dir/deep /x", "(the pattern '**/deep' of .dockerignore excludes it)"),
+        ("COPY *.none /x/", "nothing in the build context matches"),
+        ("COPY [a /x", "pattern [a: its [ is not closed"),
+        ("COPY --chmod=9 a.txt /x", "--chmod=9: write it in octal"),
+        ("COPY --chown=ghost a.txt /x", "the user 'ghost' is not in the image's /etc/passwd"),
+        ("COPY a.txt kept/d.txt /x", "end it with a slash"),
+        ("COPY a.txt /f\nCOPY dir /f/g", '"f" is not a directory'),
+        ("COPY a.txt /f\nCOPY dir /f", "/f is not a directory in the image"),
+        ("COPY dir /d\nCOPY --from=0 x /d", "--from=0: there is no stage of that number"),
+        ("COPY secret /x", "secret: it cannot be read (Permission denied); make it readable"),
+        ("COPY closed /x", "closed: it cannot be read (Permission denied); make it readable"),
+        ("ADD --checksum=sha256:00 http://127.0.0.1:1/x /x", "64 hex digits"),
+        ("ADD http://127.0.0.1:1/x /x", "http://127.0.0.1:1/x: it cannot be fetched"),
+        ("ADD --checksum=sha256:00 a.txt /x", "--checksum is for URLs"),
+        ("ADD broken.tgz /x/", "broken.tgz: the archive is damaged"),
+        ("ADD evil.tar /x/", "evil.tar: the archive is malformed"),
+        ("STOPSIGNAL SIGNOTHING", "'SIGNOTHING' is no signal"),
+        ('COPY --exclude="[a" a.txt /x', "pattern"),
+    ],
+)
+def test_what_cannot_be_copied_is_told_with_its_line(tmp_path, project, line, problem):
+    folder = project(f"FROM scratch\n{line}\n", "**/deep\n")
+    (folder / "escape").symlink_to("../..")
+    (folder / "loop").symlink_to("loop")
+    (folder / "secret").write_text("s")
+    (folder / "closed").mkdir()
+    for name in ("secret", "closed"):
+        (folder / name).chmod(0)
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("x" * 50))
+        info = tarfile.TarInfo("big")
+        info.size = 100_000
+        archive.addfile(info, io.BytesIO(os.urandom(100_000)))
+    (folder / "broken.tgz").write_bytes(packed.getvalue()[:50_000])
+    (folder / "evil.tar").write_bytes(layer(file("../x", b"")))
+    command = [COMMAND, "build", "-q", "--store", tmp_path / "s", "-o", tmp_path / "x", folder]
+    unprivileged = [
+        "setpriv",
+        "--reuid=1000",
+        "--regid=1000",
+        "--clear-groups",
+        "--bounding-set=-all",
+    ]
+    if os.geteuid() == 0:
+        for parent in [tmp_path, *tmp_path.parents][:4]:
+            parent.chmod(parent.stat().st_mode | 0o755)
+        tmp_path.chmod(0o777)
+        command = [*unprivileged, *command]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 3, done.stderr
+    assert problem in done.stderr
+    assert done.stderr.startswith("golem-assemble: Dockerfile:")
+    assert not (tmp_path / "x").exists()
+    assert list((tmp_path / "s" / "tmp").iterdir()) == []
+
+
+def test_what_is_added_from_a_server_is_checked(run, project, tmp_path):
+    folder = project("")
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(folder))
+    digest = hashlib.sha256(b"a.txt").hexdigest()
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/a.txt"
+        project(f"FROM scratch\nADD --checksum=sha256:{digest} {url} /x/\n")
+        run("build", "-q", "-o", "x.gvmi", "--source-date-epoch", "5", "project")
+        shown = run("ls", "-l", "x.gvmi", "/x").stdout
+        assert shown.startswith("-rw-------         0:0            5 1970-01-01 00:00")
+        project(f"FROM scratch\nADD --checksum=sha256:{'0' * 64} {url} /x/\n")
+        done = run("build", "-o", "y.gvmi", "project", status=3)
+        assert f"its checksum is sha256:{digest}, not" in done.stderr
+        project(f"FROM scratch\nADD {url} /x/\n")
+        done = run("build", "-o", "y", "--source-date-epoch", "5", "project", status=3)
+        assert "add --checksum=sha256:" in done.stderr
+        project(f"FROM scratch\nADD {url}.none /x/\n")
+        assert "answers 404" in run("build", "-o", "y", "project", status=3).stderr
+        server.shutdown()

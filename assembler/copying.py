@@ -1,0 +1,272 @@
+"""COPY, and the copying half of ADD: which files of a source go where in the image.
+
+BuildKit's rules (its `fsutil` copier and `dockerfile2llb`): a directory means its contents; links
+in what is copied stay links, links on the way to it and to the destination are followed, inside the
+source and inside the image; the destination itself keeps its metadata where it exists, directories
+below it get the source's.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from assembler.copysource import resolve
+from assembler.dockerfile.globs import GlobError, has_wildcards, match_path, unescape
+from assembler.dockerfile.ignore import Rules
+from assembler.errors import BuildError
+from layers.changes import SizeChanged
+from layers.tarindex import Kind
+from layers.tree import Node, show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from assembler.chmod import Chmod
+    from assembler.copysource import Source
+    from assembler.dockerfile.ignore import Matched
+    from layers.changes import Changes
+    from layers.tree import Tree
+
+
+@dataclass(frozen=True, slots=True)
+class CopyOptions:
+    """What COPY's flags ask for. *latest*, if given, is the latest time that a file can have."""
+
+    owner: tuple[int, int] | None = None
+    mode: Chmod | None = None
+    exclude: Rules = field(default_factory=Rules)
+    latest: int | None = None
+    made: int = 0
+    """The time of directories that are made because they are missing."""
+    replace: bool = False
+    """Whether what is no directory gives way to one, as when an archive is unpacked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One entry to be written: where it comes from and what it will be."""
+
+    source: Source
+    origin: bytes
+    path: bytes
+    node: Node
+    original: Node
+
+    @property
+    def size(self) -> int:
+        """The length of a file's data."""
+        is_file = self.node.kind is Kind.FILE
+        return self.source.size(self.origin, self.original) if is_file else 0
+
+
+def matches(source: Source, pattern: str) -> list[bytes]:
+    """Return the paths that a COPY source means, links on the way followed.
+
+    Raises `BuildError` for a malformed pattern, and where there is nothing.
+    """
+    if ".." in _clean(pattern).split("/"):
+        raise BuildError(f"{pattern} leads out of {source.name}; only what is in it can be copied")
+    try:
+        fixed, wild = _split(_clean(pattern))
+        expression = match_path("/".join(wild)) if wild else None
+    except GlobError as error:
+        raise BuildError(f"pattern {pattern}: {error}") from None
+    base, node = resolve(source, os.fsencode(unescape("/".join(fixed))))
+    if expression is None:
+        if node is None:
+            raise BuildError(
+                f"{pattern}: there is nothing of that name in {source.name}"
+                f"{source.why_missing(base)}"
+            )
+        return [base]
+    found = []
+    if node is not None and node.is_directory:
+        depth = len(wild)
+        found = [
+            path
+            for path in _paths(source, base, depth)
+            if expression.fullmatch(os.fsdecode(path[len(base) :].lstrip(b"/")))
+        ]
+    if not found:
+        raise BuildError(f"{pattern}: nothing in {source.name} matches")
+    return [resolve(source, path)[0] for path in found]
+
+
+def _paths(source: Source, base: bytes, depth: int) -> Iterator[bytes]:
+    for name, node in source.names(base).items():
+        path = base + b"/" + name if base else name
+        if depth == 1:
+            yield path
+        elif node.is_directory:
+            yield from _paths(source, path, depth - 1)
+
+
+def plan(
+    source: Source, paths: Iterable[bytes], destination: str, tree: Tree, options: CopyOptions
+) -> Iterator[Item]:
+    """Yield what copying *paths* of *source* to the absolute *destination* writes, in order.
+
+    The items must be written as they come: what is yielded next depends on the tree. Raises
+    `BuildError`, or `TreeError`, for a destination that cannot be.
+    """
+    for path in paths:
+        node = resolve(source, path)[1]
+        if node is None:
+            raise BuildError(f"{show(path)}: it is not in {source.name} any more")
+        target = _target(tree, destination, path, node)
+        yield from _missing(source, tree, target if node.is_directory else _up(target), options)
+        copier = _Copier(source, tree, options)
+        if node.is_directory:
+            _check_directory(tree, target)
+            yield from copier.children(path, target, b"", ())
+        else:
+            yield from copier.entry(path, node, target)
+
+
+def _target(tree: Tree, destination: str, path: bytes, node: Node) -> bytes:
+    """Return where *path* goes: into the destination if that is a directory, else to it."""
+    names = tree.resolve(os.fsencode(destination))
+    there = tree.find(b"/".join(names), follow=False)
+    into = destination.endswith(("/", "/.")) or (there is not None and there.is_directory)
+    if into and not node.is_directory:
+        names = (*names, path.rpartition(b"/")[2])
+    return b"/".join(names)
+
+
+def _up(path: bytes) -> bytes:
+    return path.rpartition(b"/")[0]
+
+
+def _missing(source: Source, tree: Tree, path: bytes, options: CopyOptions) -> Iterator[Item]:
+    """Yield the directories that are missing on the way to *path*, itself included."""
+    names = path.split(b"/") if path else []
+    for count in range(1, len(names) + 1):
+        partial = b"/".join(names[:count])
+        there = tree.find(partial, follow=False)
+        if there is None:
+            mode = options.mode.made if options.mode else 0o755
+            made = Node(Kind.DIRECTORY, mode, *(options.owner or (0, 0)), options.made)
+            yield Item(source, b"", partial, made, made)
+        elif not there.is_directory:
+            raise BuildError(f"/{os.fsdecode(partial)} is not a directory in the image")
+
+
+def _check_directory(tree: Tree, target: bytes) -> None:
+    there = tree.find(target, follow=False)
+    if there is not None and not there.is_directory:
+        raise BuildError(
+            f"a directory cannot be copied to /{os.fsdecode(target)}, which is none; name another "
+            "destination"
+        )
+
+
+class _Copier:
+    """Walks through what is copied; hard links among it stay hard links."""
+
+    def __init__(self, source: Source, tree: Tree, options: CopyOptions) -> None:
+        self._source = source
+        self._tree = tree
+        self._options = options
+        self._copies: dict[Node, Node] = {}
+
+    def children(
+        self, origin: bytes, target: bytes, inner: bytes, matched: Matched
+    ) -> Iterator[Item]:
+        for name, node in self._source.names(origin).items():
+            within = inner + b"/" + name if inner else name
+            excluded, state = self._options.exclude.match(os.fsdecode(within), matched)
+            path = target + b"/" + name if target else name
+            below = origin + b"/" + name if origin else name
+            if not node.is_directory:
+                if not excluded:
+                    yield from self.entry(below, node, path)
+                continue
+            inside = self.children(below, path, within, state)
+            first = None
+            if excluded:
+                # Only what is taken back inside makes the directory come along.
+                first = next(inside, None) if self._options.exclude.takes_back else None
+                if first is None:
+                    continue
+            self._check(path, node)
+            yield self._item(below, node, path)
+            if first is not None:
+                yield first
+            yield from inside
+
+    def entry(self, origin: bytes, node: Node, path: bytes) -> Iterator[Item]:
+        """Yield one file, link or device."""
+        self._check(path, node)
+        yield self._item(origin, node, path)
+
+    def _check(self, path: bytes, node: Node) -> None:
+        there = self._tree.find(path, follow=False)
+        if there is None or there.is_directory == node.is_directory or self._options.replace:
+            return
+        if there.is_directory:
+            raise BuildError(
+                f"/{os.fsdecode(path)} is a directory in the image, and no file can take its place"
+            )
+        raise BuildError(
+            f"/{os.fsdecode(path)} is not a directory in the image (a link, perhaps), and a "
+            "directory cannot be copied over it; copy its contents to where it leads"
+        )
+
+    def _item(self, origin: bytes, node: Node, path: bytes) -> Item:
+        copy = self._copies.get(node)
+        if copy is None:
+            copy = self._copies[node] = self._copied(node)
+        return Item(self._source, origin, path, copy, node)
+
+    def _copied(self, node: Node) -> Node:
+        options = self._options
+        uid, gid = options.owner or (node.uid, node.gid)
+        mtime = node.mtime if options.latest is None else min(node.mtime, options.latest)
+        mode = node.mode
+        if options.mode is not None and node.kind is not Kind.SYMLINK:
+            mode = options.mode.apply(mode, directory=node.is_directory)
+        copy = Node(node.kind, mode, uid, gid, mtime)
+        copy.target, copy.device = node.target, node.device
+        copy.xattrs = dict(node.xattrs) if node.xattrs else None
+        return copy
+
+
+def write(items: Iterable[Item], changes: Changes) -> None:
+    """Write *items*; raise `BuildError` for a file that is not as long as it was."""
+    written: set[Node] = set()
+    for item in items:
+        if item.node in written:
+            changes.link(item.path, item.node)
+            continue
+        if not item.node.is_directory:
+            written.add(item.node)
+        size = item.size
+        chunks = item.source.read(item.origin, item.original) if size else ()
+        try:
+            changes.put(item.path, item.node, chunks, size)
+        except SizeChanged:
+            raise BuildError(
+                f"{os.fsdecode(item.origin)}: its size changed while the build read it; build again"
+            ) from None
+
+
+def _clean(pattern: str) -> str:
+    """Return a pattern without `.`, doubled slashes, and `x/..`; a leading slash means nothing."""
+    names: list[str] = []
+    for name in pattern.split("/"):
+        if name == ".." and names and names[-1] != "..":
+            names.pop()
+        elif name not in {"", "."}:
+            names.append(name)
+    return "/".join(names)
+
+
+def _split(pattern: str) -> tuple[list[str], list[str]]:
+    """Return the names before the first one with a wildcard, and the rest."""
+    names = pattern.split("/") if pattern else []
+    for index, name in enumerate(names):
+        if has_wildcards(name):
+            return names[:index], names[index:]
+    return names, []

@@ -1,0 +1,300 @@
+"""What COPY and ADD read from: a tree (a stage, an image, an archive) or any PyFilesystem.
+
+Both show entries without following links; `resolve` does that, inside the source and never out.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import stat
+from typing import TYPE_CHECKING, Any, Protocol
+
+from fs.errors import FSError
+
+from assembler.errors import BuildError
+from layers.scratch import Contents
+from layers.tarindex import Kind
+from layers.tree import LINK_LIMIT, Node
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from fs.base import FS
+    from fs.info import Info
+
+    from assembler.dockerfile.ignore import Matched, Rules
+    from layers.tree import Tree
+
+_CHUNK = 1 << 20
+_UNIX = ("basic", "lstat", "link")
+_OTHERS = ("basic", "details", "access", "link")
+_FORMATS = {
+    stat.S_IFREG: Kind.FILE,
+    stat.S_IFDIR: Kind.DIRECTORY,
+    stat.S_IFLNK: Kind.SYMLINK,
+    stat.S_IFCHR: Kind.CHAR,
+    stat.S_IFBLK: Kind.BLOCK,
+    stat.S_IFIFO: Kind.FIFO,
+}
+
+
+class Source(Protocol):
+    """Files to be copied. Paths are clean bytes, empty for the root."""
+
+    name: str
+    """What errors call it."""
+
+    def names(self, path: bytes) -> Mapping[bytes, Node]:
+        """Return what is in the directory at *path*, in the order of the names' bytes.
+
+        The nodes carry metadata alone: neither children nor, as a rule, data. One node under two
+        names is a hard link.
+        """
+        ...
+
+    def size(self, path: bytes, node: Node) -> int:
+        """Return the length in bytes of the file at *path*."""
+        ...
+
+    def read(self, path: bytes, node: Node) -> Iterator[bytes]:
+        """Yield the contents of the file at *path*."""
+        ...
+
+    def why_missing(self, path: bytes) -> str:
+        """Return, for an error's end, why *path* may not be there; empty if nobody knows."""
+        ...
+
+
+class TreeSource:
+    """A merged tree: owners, xattrs and devices are those of the tree."""
+
+    def __init__(self, tree: Tree, name: str) -> None:
+        self.name = name
+        self._tree = tree
+
+    def names(self, path: bytes) -> Mapping[bytes, Node]:
+        """See `Source`."""
+        node = self._tree.find(path, follow=False)
+        if node is None or not node.is_directory:
+            return {}
+        return {name: node.children[name] for name in sorted(node.children)}
+
+    def size(self, path: bytes, node: Node) -> int:
+        """See `Source`."""
+        return node.size
+
+    def read(self, path: bytes, node: Node) -> Iterator[bytes]:
+        """See `Source`."""
+        return Contents(node.data).chunks()
+
+    def why_missing(self, path: bytes) -> str:
+        """See `Source`."""
+        return ""
+
+
+class FolderSource:
+    """Any PyFilesystem, without what *rules* exclude. Everything in it belongs to 0:0.
+
+    Directories are listed when somebody asks for them, once. Where the file system has inodes, as
+    a folder of this machine has, hard links are found, and a file that changes between its listing
+    and its reading is noticed.
+    """
+
+    def __init__(self, fs: FS, rules: Rules, name: str, ignore_file: str) -> None:
+        self.name = name
+        self._fs = fs
+        # Asking for less is much faster, where what there is will do.
+        unix = fs.getinfo("/", ["lstat"]).has_namespace("lstat")
+        self._namespaces = _UNIX if unix else _OTHERS
+        self._rules = rules
+        self._ignore_file = ignore_file
+        self._listed: dict[bytes, dict[bytes, Node]] = {}
+        self._matched: dict[bytes, Matched] = {b"": ()}
+        self._inodes: dict[tuple[int, int], Node] = {}
+        self._facts: dict[Node, tuple[int, int | None]] = {}
+        """Of a file: its size, and its time in nanoseconds where that is known."""
+        self.skipped: list[str] = []
+        """Sockets, which no image can hold."""
+
+    def names(self, path: bytes) -> Mapping[bytes, Node]:
+        """See `Source`."""
+        listed = self._listed.get(path)
+        if listed is None:
+            listed = self._listed[path] = self._list(path)
+        return listed
+
+    def size(self, path: bytes, node: Node) -> int:
+        """See `Source`."""
+        return self._facts[node][0]
+
+    def read(self, path: bytes, node: Node) -> Iterator[bytes]:
+        """See `Source`. Raises `BuildError` for a file that cannot be read, or that changed."""
+        shown = os.fsdecode(path)
+        modified = self._facts[node][1]
+        try:
+            with self._fs.openbin(shown) as file:
+                if _modified(file) not in {modified, None}:
+                    raise BuildError(f"{shown}: it changed while the build read the context")
+                while chunk := file.read(_CHUNK):
+                    yield chunk
+                if _modified(file) not in {modified, None}:
+                    raise BuildError(f"{shown}: it changed while the build read the context")
+        except (OSError, FSError) as error:
+            raise _unreadable(shown, error) from None
+
+    def why_missing(self, path: bytes) -> str:
+        """See `Source`."""
+        pattern = self._rules.reason(os.fsdecode(path))
+        return f" (the pattern {pattern!r} of {self._ignore_file} excludes it)" if pattern else ""
+
+    def _list(self, path: bytes) -> dict[bytes, Node]:
+        folder = os.fsdecode(path)
+        matched = self._matched.get(path, ())
+        found: dict[bytes, Node] = {}
+        prefix = f"{folder}/" if folder else ""
+        try:
+            infos = sorted(
+                self._fs.scandir(folder or "/", namespaces=self._namespaces),
+                key=lambda info: os.fsencode(info.name),
+            )
+        except (OSError, FSError) as error:
+            raise _unreadable(folder or ".", error) from None
+        for info in infos:
+            excluded, state = self._rules.match(prefix + info.name, matched)
+            node = self._node(info, prefix)
+            if node is None or (excluded and not (node.is_directory and self._rules.takes_back)):
+                continue
+            key = os.fsencode(prefix + info.name)
+            if node.is_directory:
+                self._matched[key] = state
+                if excluded and not self.names(key):
+                    # Excluded, and nothing in it is taken back.
+                    continue
+            found[os.fsencode(info.name)] = node
+        return found
+
+    def _node(self, info: Info, prefix: str) -> Node | None:
+        raw: Mapping[str, Any] = info.raw.get("lstat") or {}
+        mode = raw.get("st_mode") or _mode_of(info)
+        kind = _FORMATS.get(stat.S_IFMT(mode))
+        if kind is None:
+            self.skipped.append(prefix + info.name)
+            return None
+        inode = (raw.get("st_dev", 0), raw.get("st_ino", 0))
+        if kind is not Kind.DIRECTORY and raw.get("st_nlink", 1) > 1 and inode in self._inodes:
+            return self._inodes[inode]
+        node = Node(kind, stat.S_IMODE(mode), mtime=_seconds(info, raw))
+        if kind is Kind.SYMLINK:
+            node.target = os.fsencode(info.target or "")
+        elif kind is Kind.FILE:
+            self._facts[node] = (raw["st_size"] if raw else info.size, raw.get("st_mtime_ns"))
+        elif kind in {Kind.CHAR, Kind.BLOCK}:
+            device = raw.get("st_rdev", 0)
+            node.device = (os.major(device), os.minor(device))
+        self._inodes[inode] = node
+        return node
+
+
+class TextSource:
+    """One file: a here-document, 0644 and 0:0."""
+
+    def __init__(self, name: str, text: str, mtime: int) -> None:
+        self.name = "the here-document"
+        self._text = text.encode("utf-8", "surrogateescape")
+        self._node = Node(Kind.FILE, 0o644, mtime=mtime)
+        self._path = os.fsencode(name)
+
+    def names(self, path: bytes) -> Mapping[bytes, Node]:
+        """See `Source`."""
+        return {} if path else {self._path: self._node}
+
+    def size(self, path: bytes, node: Node) -> int:
+        """See `Source`."""
+        return len(self._text)
+
+    def read(self, path: bytes, node: Node) -> Iterator[bytes]:
+        """See `Source`."""
+        yield self._text
+
+    def why_missing(self, path: bytes) -> str:
+        """See `Source`."""
+        return ""
+
+
+def resolve(source: Source, path: bytes) -> tuple[bytes, Node | None]:
+    """Follow the links on *path*, its last one too; return where it ends and what is there.
+
+    Raises `BuildError` for loops and for links that leave the source.
+    """
+    todo = _parts(path)
+    names: list[bytes] = []
+    node: Node | None = Node(Kind.DIRECTORY, 0o755)
+    links = 0
+    while todo:
+        name = todo.pop()
+        if name == b"..":
+            if not names:
+                raise BuildError(
+                    f"{os.fsdecode(path)} leads out of {source.name}; only what is in it can be "
+                    "copied"
+                )
+            names.pop()
+            continue
+        child = source.names(b"/".join(names)).get(name)
+        if child is not None and child.kind is Kind.SYMLINK:
+            links += 1
+            if links > LINK_LIMIT:
+                raise BuildError(f"{os.fsdecode(path)} runs through a loop of symbolic links")
+            if child.target.startswith(b"/"):
+                names.clear()
+            todo += _parts(child.target)
+            continue
+        names.append(name)
+        if child is None:
+            return b"/".join([*names, *reversed(todo)]), None
+        if todo and not child.is_directory and b".." not in todo:
+            return b"/".join([*names, *reversed(todo)]), None
+    where = b"/".join(names)
+    if names:
+        node = source.names(b"/".join(names[:-1])).get(names[-1])
+    return where, node
+
+
+def _parts(path: bytes) -> list[bytes]:
+    parts = [part for part in path.split(b"/") if part not in {b"", b"."}]
+    parts.reverse()
+    return parts
+
+
+def _mode_of(info: Info) -> int:
+    """Return a mode for file systems that are no Unix's: archives, memory."""
+    permissions = info.permissions.mode if info.has_namespace("access") and info.permissions else 0
+    if info.is_dir:
+        return stat.S_IFDIR | (permissions or 0o755)
+    if info.has_namespace("link") and info.target:
+        return stat.S_IFLNK | 0o777
+    return stat.S_IFREG | (permissions or 0o644)
+
+
+def _seconds(info: Info, raw: Mapping[str, Any]) -> int:
+    if "st_mtime" in raw:
+        return math.floor(float(raw["st_mtime"]))
+    modified = info.raw.get("details", {}).get("modified")
+    return math.floor(float(str(modified))) if modified else 0
+
+
+def _modified(file: Any) -> int | None:
+    try:
+        return os.fstat(file.fileno()).st_mtime_ns
+    except (OSError, AttributeError, ValueError):
+        return None  # no file of this machine
+
+
+def _unreadable(shown: str, error: Exception) -> BuildError:
+    cause = getattr(error, "exc", None) or error  # what PyFilesystem's errors come from
+    reason = getattr(cause, "strerror", None) or cause
+    denied = getattr(cause, "errno", None) in {errno.EACCES, errno.EPERM}
+    advice = "; make it readable, or exclude it" if denied else ""
+    return BuildError(f"{shown}: it cannot be read ({reason}){advice}")

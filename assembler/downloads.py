@@ -1,0 +1,90 @@
+"""ADD's URLs: fetched, limited in size, checked."""
+
+from __future__ import annotations
+
+import email.utils
+import hashlib
+import hmac
+import os
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from assembler.errors import BuildError
+from layers.tarindex import Kind
+from layers.tree import Data, Node, Tree
+
+if TYPE_CHECKING:
+    import requests
+
+    from layers.session import Session
+    from layers.spool import Spool
+
+_CHUNK = 1 << 18
+_TIMEOUT = (15, 60)
+_CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+_UNNAMED = "__unnamed__"
+
+
+def download(
+    url: str, checksum: str, spool: Spool, session: Session, *, needs_checksum: bool
+) -> Tree:
+    """Fetch *url* into *spool*; return a tree with one file: 0600, 0:0, the time it says.
+
+    Raises `BuildError` if it cannot be fetched, or is not what *checksum* says.
+    """
+    if checksum and not _CHECKSUM.fullmatch(checksum):
+        raise BuildError(f"--checksum={checksum}: write it as sha256: and 64 hex digits")
+    if needs_checksum and not checksum:
+        raise BuildError(
+            f"{url}: with a source date epoch the result must not depend on a server; add "
+            "--checksum=sha256:..."
+        )
+    node = Node(Kind.FILE, 0o600)
+    node.mtime = _fetch(url, spool, session)
+    actual = _digest(spool, checksum.partition(":")[0] or "sha256")
+    if checksum and not hmac.compare_digest(actual, checksum):
+        raise BuildError(f"{url}: its checksum is {actual}, not {checksum}")
+    if spool.size:
+        node.data = Data(spool, 0, spool.size)
+    tree = Tree()
+    tree.root.children[_name(url)] = node
+    return tree
+
+
+def _fetch(url: str, spool: Spool, session: Session) -> int:
+    import requests  # takes a while to import
+
+    try:
+        with requests.get(url, stream=True, timeout=_TIMEOUT) as response:
+            if response.status_code != requests.codes.ok:
+                raise BuildError(
+                    f"{url}: the server answers {response.status_code} {response.reason}"
+                )
+            for chunk in response.iter_content(_CHUNK):
+                session.check()
+                spool.append(chunk)
+                session.limits.check("file_bytes", spool.size, url)
+            return _modified(response)
+    except requests.RequestException as error:
+        raise BuildError(f"{url}: it cannot be fetched ({error})") from None
+
+
+def _modified(response: requests.Response) -> int:
+    try:
+        text = response.headers.get("Last-Modified", "")
+        return max(0, int(email.utils.parsedate_to_datetime(text).timestamp()))
+    except ValueError:
+        return 0
+
+
+def _digest(spool: Spool, algorithm: str) -> str:
+    digest = hashlib.new(algorithm)
+    for position in range(0, spool.size, _CHUNK):
+        digest.update(spool.read_at(position, _CHUNK))
+    return f"{algorithm}:{digest.hexdigest()}"
+
+
+def _name(url: str) -> bytes:
+    name = unquote(urlsplit(url).path).rstrip("/").rpartition("/")[2]
+    return os.fsencode(name if name not in {"", ".", ".."} and "\0" not in name else _UNNAMED)

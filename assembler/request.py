@@ -1,0 +1,101 @@
+"""What somebody asks `build` for: options as text become names, sources and values."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from assembler.errors import BuildError
+from layers.reference import Reference
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to build. *file* is the Dockerfile's path, `-`, or `None` for the context's own."""
+
+    context: str
+    file: str | None
+    tags: tuple[Reference, ...]
+    target: str | None
+    contexts: Mapping[str, str]
+    arguments: Mapping[str, str]
+    labels: Mapping[str, str]
+
+    @property
+    def context_name(self) -> str:
+        """What an image without a name is called after."""
+        if self.context == "-":
+            return "context"
+        return Path(self.context.partition("://")[2] or self.context).resolve().stem or "context"
+
+    @classmethod
+    def of(
+        cls,
+        context: str,
+        file: str | None = None,
+        tags: Sequence[str] = (),
+        target: str | None = None,
+        contexts: Sequence[str] = (),
+        arguments: Sequence[str] = (),
+        labels: Sequence[str] = (),
+    ) -> Self:
+        """Read the options' text; raise `BuildError` for what is wrong there."""
+        if context == "-" and file == "-":
+            raise BuildError("the context and the Dockerfile cannot both come on standard input")
+        return cls(
+            context=context,
+            file=file,
+            tags=tuple(map(_parse_tag, tags)),
+            target=target,
+            contexts=dict(map(_parse_context, contexts)),
+            arguments=dict(map(_parse_argument, arguments)),
+            labels=dict(map(_parse_label, labels)),
+        )
+
+
+def _parse_tag(tag: str) -> Reference:
+    reference = Reference.parse(tag)
+    if reference.digest is not None:
+        raise BuildError(f"-t {tag}: a name for an image cannot hold a digest")
+    return reference
+
+
+def _parse_context(text: str) -> tuple[str, str]:
+    name, equals, source = text.partition("=")
+    if not name or not equals or not source:
+        raise BuildError(f"--build-context {text}: write it as NAME=SOURCE, as debian=oci:folder")
+    if source.startswith("oci-layout://"):
+        source = "oci:" + source.removeprefix("oci-layout://")
+    if source.startswith("docker-image://"):
+        source = source.removeprefix("docker-image://")
+    if source.startswith(("https:", "http:", "git:", "git@", "ssh:")):
+        raise BuildError(
+            f"--build-context {text}: contexts are not fetched; clone or download it, and name the "
+            "folder"
+        )
+    if "/" in source and source.startswith((".", "/")) and not Path(source).is_dir():
+        raise BuildError(f"--build-context {text}: {source} is no folder")
+    return name, source
+
+
+def _parse_argument(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name:
+        raise BuildError(f"--build-arg {text}: write it as NAME=VALUE")
+    if not equals:
+        if name not in os.environ:
+            raise BuildError(f"--build-arg {name}: it has no value, and the environment has none")
+        value = os.environ[name]
+    return name, value
+
+
+def _parse_label(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    if not name:
+        raise BuildError(f"--label {text}: write it as NAME=VALUE")
+    return name, value

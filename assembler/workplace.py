@@ -1,0 +1,112 @@
+"""Where a build works: layers in the making, the sources of COPY, images that were opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from assembler import planning
+from assembler.archives import is_archive, read_archive
+from assembler.assembling import open_tree
+from assembler.context import open_context
+from assembler.copysource import TreeSource
+from assembler.downloads import download
+from layers import descriptor as media
+from layers.changes import Changes
+from layers.descriptor import Descriptor
+from layers.spool import NamedSpool, Spool
+from layers.tarindex import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import ExitStack
+
+    from assembler.copysource import FolderSource, Source
+    from assembler.dockerfile import Dockerfile
+    from assembler.progress import Progress
+    from layers.image import Image
+    from layers.reference import LocalReference, Reference
+    from layers.session import Session
+    from layers.sources import Wanted
+    from layers.tree import Tree
+
+
+@dataclass(slots=True)
+class Workplace:
+    """The hands of a `Builder`. Everything it opens is closed with *stack*."""
+
+    session: Session
+    progress: Progress
+    stack: ExitStack
+    dockerfile: Dockerfile
+    contexts: Mapping[str, str]
+    wanted: Wanted
+    context: FolderSource
+    needs_checksums: bool = False
+    """Whether what ADD fetches must be known beforehand, as where the result is to be the same."""
+    trees: dict[int, Tree] = field(default_factory=dict)
+    """Of the stages that are built, by their index."""
+    _images: dict[str, tuple[Image, Tree]] = field(default_factory=dict)
+    _folders: dict[Path, FolderSource] = field(default_factory=dict)
+
+    def begin(self, tree: Tree) -> Changes:
+        """See `Hands`."""
+        area, stack = self.session.store.area, self.stack
+        return Changes(tree, lambda: NamedSpool(stack.enter_context(area.file())))
+
+    def commit(self, changes: Changes) -> Descriptor | None:
+        """See `Hands`. The layer is in the store afterwards."""
+        if changes.empty:
+            return None
+        layer = changes.finish()
+        descriptor = Descriptor(media.OCI_LAYER_TAR, layer.diff_id, layer.size)
+        self.session.store.keep(descriptor, layer.file)
+        return descriptor
+
+    def open(self, source: Reference | LocalReference, wanted: Wanted) -> tuple[Image, Tree]:
+        """Open an image once; who edits the tree must copy it."""
+        key = f"{source} {wanted.platform}"
+        if key not in self._images:
+            opened = open_tree(source, wanted, self.session, self.progress)
+            self._images[key] = self.stack.enter_context(opened)
+        return self._images[key]
+
+    def source(self, origin: str, stage: int) -> Source:
+        """See `Supplies`."""
+        if not origin:
+            return self.context
+        found = planning.find_origin(self.dockerfile, origin, stage, self.contexts)
+        if found is not None:
+            return TreeSource(self.trees[found.index], f"the stage {origin}")
+        reference = planning.origin_reference(origin, self.contexts)
+        if isinstance(reference, Path):
+            return self._folder(reference, origin)
+        return TreeSource(self.open(reference, self.wanted)[1], f"the image {origin}")
+
+    def unpack(self, source: Source, path: bytes) -> Source | None:
+        """See `Supplies`."""
+        folder, _, name = path.rpartition(b"/")
+        node = source.names(folder).get(name) if path else None
+        if node is None or node.kind is not Kind.FILE:
+            return None
+        spool = self.stack.enter_context(Spool(self.session.store.area))
+        for chunk in source.read(path, node):
+            spool.append(chunk)
+        if not is_archive(spool):
+            return None
+        shown = path.decode("utf-8", "backslashreplace")
+        tree = self.stack.enter_context(read_archive(spool, shown, self.session))
+        return TreeSource(tree, shown)
+
+    def download(self, url: str, checksum: str) -> Source:
+        """See `Supplies`."""
+        spool = self.stack.enter_context(Spool(self.session.store.area))
+        tree = download(url, checksum, spool, self.session, needs_checksum=self.needs_checksums)
+        return TreeSource(tree, url)
+
+    def _folder(self, path: Path, name: str) -> FolderSource:
+        if path not in self._folders:
+            context = self.stack.enter_context(open_context(str(path), self.session))
+            self._folders[path] = context.named_source(name)
+        return self._folders[path]

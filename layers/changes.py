@@ -1,0 +1,133 @@
+"""Changes to a `Tree` that become a layer: each is made in the tree and written to a tar at once.
+
+The tar goes into a file of the store's temporary area, hashed on its way, so that the finished
+layer can be read like any other and be published under its digest without moving a byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from layers import tarwriter
+from layers.digest import Digest
+from layers.tarheader import BLOCK
+from layers.tarindex import Kind
+from layers.tree import Data, Node, Origin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from layers.spool import NamedSpool
+    from layers.tree import Tree
+
+_ZEROS = bytes(BLOCK)
+
+
+class SizeChanged(Exception):
+    """A file gave more or fewer bytes than it was said to have."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedLayer:
+    """A plain tar: its digest (which is its diff_id), its length, the file that it is in."""
+
+    diff_id: Digest
+    size: int
+    file: NamedSpool
+
+
+class Changes:
+    """One layer in the making. Paths are clean, and run through directories, not through links."""
+
+    def __init__(self, tree: Tree, make_file: Callable[[], NamedSpool]) -> None:
+        """Change *tree*; *make_file* opens a file, which stays the caller's, for the tar."""
+        self._tree = tree
+        self._make_file = make_file
+        self._made: NamedSpool | None = None
+        self._hash = hashlib.sha256()
+        self._names: dict[Node, bytes] = {}
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was changed."""
+        return self._made is None
+
+    @property
+    def _file(self) -> NamedSpool:
+        if self._made is None:
+            self._made = self._make_file()
+        return self._made
+
+    def put(self, path: bytes, node: Node, chunks: Iterable[bytes] = (), size: int = 0) -> Node:
+        """Put *node* at *path*, in place of what is there; return what stands there then.
+
+        A directory replaces no directory, but gives the one that is there its own metadata. *size*
+        is the length of *chunks*, a file's data; `SizeChanged` tells that it is not.
+        """
+        parent, name = self._parent(path)
+        there = parent.children.get(name)
+        if node.is_directory and there is not None and there.is_directory:
+            there.mode, there.uid, there.gid = node.mode, node.uid, node.gid
+            there.mtime, there.xattrs = node.mtime, node.xattrs
+            self._append(tarwriter.header(path, there))
+            return there
+        start = self._file.size
+        if size:
+            node.data = Data(self._file, 0, size)  # the header tells its size
+        header = tarwriter.header(path, node)
+        self._append(header)
+        if size:
+            node.data = Data(self._file, start + len(header), size)
+            node.origin = Origin(start, path)
+            self._copy(chunks, size)
+        parent.children[name] = node
+        self._names[node] = path
+        return node
+
+    def link(self, path: bytes, node: Node) -> None:
+        """Give a node that was put before one more name."""
+        parent, name = self._parent(path)
+        parent.children[name] = node
+        self._append(tarwriter.link_header(path, self._names[node], node))
+
+    def make_directories(self, path: bytes, mtime: int, owner: tuple[int, int], mode: int) -> None:
+        """Make what is missing of *path*."""
+        names = path.split(b"/") if path else []
+        node = self._tree.root
+        for count, name in enumerate(names, 1):
+            child = node.children.get(name)
+            if child is None:
+                made = Node(Kind.DIRECTORY, mode, *owner, mtime)
+                child = self.put(b"/".join(names[:count]), made)
+            node = child
+
+    def finish(self) -> FinishedLayer:
+        """End the tar."""
+        self._append(tarwriter.END)
+        digest = Digest("sha256", self._hash.hexdigest())
+        return FinishedLayer(digest, self._file.size, self._file)
+
+    def _copy(self, chunks: Iterable[bytes], size: int) -> None:
+        left = size
+        for chunk in chunks:
+            left -= len(chunk)
+            if left < 0:
+                break
+            self._append(chunk)
+        if left:
+            raise SizeChanged
+        self._append(_ZEROS[: -size % BLOCK])
+
+    def _append(self, data: bytes) -> None:
+        self._file.append(data)
+        self._hash.update(data)
+
+    def _parent(self, path: bytes) -> tuple[Node, bytes]:
+        folder, _, name = path.rpartition(b"/")
+        node = self._tree.root
+        if folder:
+            for part in folder.split(b"/"):
+                node = node.children[part]
+        return node, name
