@@ -47,7 +47,7 @@ def run(arguments: list[str]) -> int:
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else exits.USAGE
     except Interrupted as interruption:
-        _say(f"stopped by {interruption}; nothing was left behind")
+        _say(f"stopped by {interruption}; nothing half made was left behind")
         return exits.SIGNAL_BASE + interruption.number
     except BrokenPipeError:
         # Whoever read our output has had enough; Python must not complain at its own exit.

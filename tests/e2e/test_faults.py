@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 import resource
 import signal
 import subprocess
 import sys
 import tarfile
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -332,6 +334,40 @@ def test_signals_while_mksquashfs_runs(place, number):
     assert stderr.decode().startswith(f"golem-assemble: stopped by {number.name}")
     assert not Path(f"/proc/{held}").exists()
     place.check(process.returncode)
+
+
+def test_ends_at_random_moments_leave_nothing(place):
+    moments = random.Random(7)
+    context = place.folder / "context"
+    context.mkdir()
+    (context / "data").write_bytes(moments.randbytes(4_000_000))
+    (context / "Dockerfile").write_text("FROM x\nCOPY data /copied/\nWORKDIR /w\n")
+    image = place.image(layer(file("f", moments.randbytes(12_000_000))))
+    command = [
+        COMMAND, "build", "-q", "-t", "t", "--build-context", f"x={image}",
+        "--store", place.store, "-o", place.out, context,
+    ]  # fmt: skip
+    began = time.monotonic()
+    subprocess.run(command, check=True, capture_output=True)
+    whole = time.monotonic() - began
+    for number in [signal.SIGINT, signal.SIGTERM, signal.SIGKILL] * 6:
+        place.out.unlink(missing_ok=True)
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        try:
+            process.wait(moments.uniform(0, whole))
+        except subprocess.TimeoutExpired:
+            process.send_signal(number)
+        stderr = process.communicate()[1].decode()
+        assert process.returncode in {0, -number, 128 + number}, stderr
+        assert "Traceback" not in stderr
+        if number == signal.SIGKILL:
+            subprocess.run(command, check=True, capture_output=True)
+            place.check(0)
+        else:
+            # A signal may come when the file has its name already; then it is whole.
+            place.check(0 if place.out.exists() else 1)
+        if place.out.exists():
+            subprocess.run([COMMAND, "verify", place.out], check=True, stdout=subprocess.DEVNULL)
 
 
 def test_two_builds_of_the_same_output_at_once(place):
