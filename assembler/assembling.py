@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assembler import guest
+from assembler import guest, gvmi
+from assembler.destination import SUFFIXES, Destination
 from assembler.epoch import epoch_of_created, parse_epoch
 from assembler.errors import BuildError
 from assembler.output import check_target
@@ -38,7 +39,7 @@ _ID_DIGITS = 10
 class Settings:
     """What `build` and `convert` have in common."""
 
-    output: Path | None = None
+    output: Destination = field(default_factory=Destination)
     squashfs: SquashfsOptions = field(default_factory=SquashfsOptions)
     wanted: Wanted = field(default_factory=Wanted)
     epoch: int | None = None
@@ -80,8 +81,10 @@ def chosen_epoch(option: str | None, environ: Mapping[str, str]) -> int | None:
 
 def check_before_work(settings: Settings) -> None:
     """Raise for what would fail at the end, while nothing has been fetched yet."""
-    find_mksquashfs()
-    check_target(settings.output or Path("image.gvmi"))
+    if settings.output.needs_mksquashfs:
+        find_mksquashfs()
+    if settings.output.kind != "image":
+        check_target(settings.output.path or Path("image.gvmi"))
 
 
 def convert(
@@ -128,9 +131,16 @@ def finish(
     for item in advice:
         progress.advise(item.text)
     trailer = container_config(config, subject.image_id, user)
-    target = settings.output or Path(file_name(subject.name, subject.image_id))
-    packed = pack(tree, trailer, target, settings.squashfs, subject.epoch, progress)
+    target = target_path(subject, settings)
+    ending = gvmi.encode_trailer(trailer) if settings.output.kind == "gvmi" else None
+    packed = pack(tree, ending, target, settings.squashfs, subject.epoch, progress)
     return packed, trailer
+
+
+def target_path(subject: Subject, settings: Settings) -> Path:
+    """Return the output's path: as it was named, or by default."""
+    suffix = SUFFIXES[settings.output.kind]
+    return settings.output.path or Path(file_name(subject.name, subject.image_id, suffix))
 
 
 def default_name(source: Reference | LocalReference) -> str:
@@ -142,9 +152,9 @@ def default_name(source: Reference | LocalReference) -> str:
     return f"{stem}-{source.tag or 'latest'}"
 
 
-def file_name(name: str, image_id: Digest) -> str:
+def file_name(name: str, image_id: Digest, suffix: str = ".gvmi") -> str:
     """Return the output's default name: NAME-TAG-<first ten digits of the image id>.gvmi."""
     safe = _UNSAFE.sub("-", name).strip("-.") or "image"
     if len(safe) > 200:
         raise BuildError(f"{name!r:.100}... is too long for a file name; name the output by -o")
-    return f"{safe}-{image_id.hex[:_ID_DIGITS]}.gvmi"
+    return f"{safe}-{image_id.hex[:_ID_DIGITS]}{suffix}"

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from assembler import dockerfile, planning
-from assembler.assembling import Assembled, Settings, Subject, check_before_work, finish
+from assembler.assembling import (
+    Assembled,
+    Settings,
+    Subject,
+    check_before_work,
+    finish,
+    target_path,
+)
 from assembler.builder import Builder, Manner, scratch_config
 from assembler.context import open_context
 from assembler.copystep import Times
 from assembler.epoch import epoch_of_created
+from assembler.exporting import write_archive, write_tar
+from assembler.packing import Packed
 from assembler.scope import Arguments, GlobalScope, StageScope, platform_args
 from assembler.storing import keep_image
 from assembler.workplace import Workplace
 from layers.digest import Digest
+from layers.image import Manifest
 from layers.tree import Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from assembler.dockerfile import Dockerfile
     from assembler.planning import Plan, StagePlan
@@ -43,16 +53,18 @@ class BuiltStage:
 
 
 def build(request: Request, settings: Settings, session: Session, progress: Progress) -> Assembled:
-    """Build the wanted stage of the Dockerfile into a `.gvmi`, and into the store."""
+    """Build the wanted stage of the Dockerfile, into the store and into what was asked for."""
     with built(request, settings, session, progress) as result:
         raw = result.config.serialize()
         name = str(request.tags[0]) if request.tags else f"{request.context_name}-latest"
         subject = Subject(
             result.tree, result.config, Digest.of(raw), name.replace(":", "-"), result.epoch
         )
-        packed, trailer = finish(subject, settings, progress)
         with progress.step("store"):
-            keep_image(request.tags, result.image, raw, result.made, session)
+            descriptor = keep_image(result.image, raw, result.made, session)
+        packed, trailer = _written(subject, settings, descriptor, request, session, progress)
+        for tag in request.tags:
+            session.store.tag(str(tag), descriptor)
     base = result.image
     return Assembled(
         packed=packed,
@@ -65,6 +77,33 @@ def build(request: Request, settings: Settings, session: Session, progress: Prog
         tags=tuple(map(str, request.tags)),
         trailer=trailer,
     )
+
+
+def _written(
+    subject: Subject,
+    settings: Settings,
+    descriptor: Descriptor,
+    request: Request,
+    session: Session,
+    progress: Progress,
+) -> tuple[Packed, Mapping[str, Any]]:
+    """Write the kind of file that was asked for; `image` writes none."""
+    kind = settings.output.kind
+    if settings.output.needs_mksquashfs:
+        return finish(subject, settings, progress)
+    volumes = {"Volumes": dict.fromkeys(subject.config.volumes)}
+    if kind == "image":
+        manifest = Manifest.parse(session.store.read(descriptor), "the manifest")
+        return Packed(None, sum(layer.size for layer in manifest.layers)), volumes
+    target = target_path(subject, settings)
+    with progress.step(kind):
+        if kind == "tar":
+            size = write_tar(subject.tree, target)
+        else:
+            size = write_archive(
+                target, descriptor, request.tags, session.store, docker=kind == "docker"
+            )
+    return Packed(target, size), volumes
 
 
 @contextmanager

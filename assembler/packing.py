@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from assembler import gvmi
 from assembler.output import atomic
 from assembler.squashfs import write_squashfs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from assembler.progress import Progress
@@ -21,27 +20,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A finished file. Sizes in bytes; *hash* is the SHA3-224 that SDKs name images by."""
+    """A finished file. Sizes in bytes; *hash* is the SHA3-224 that SDKs name images by.
 
-    path: Path
+    What is no `.gvmi` has no hash; what went to the store alone has no path.
+    """
+
+    path: Path | None
     size: int
-    squashfs_size: int
-    hash: str
+    squashfs_size: int | None = None
+    hash: str | None = None
 
 
 def pack(
     tree: Tree,
-    config: Mapping[str, Any],
+    trailer: bytes | None,
     target: Path,
     options: SquashfsOptions,
     epoch: int,
     progress: Progress,
 ) -> Packed:
-    """Write *tree* as a squashfs with *config* as its trailer; nothing stays behind on failure."""
-    trailer = gvmi.encode_trailer(config)
+    """Write *tree* as a squashfs with *trailer* after it; nothing stays behind on failure."""
     with atomic(target) as part:
         with progress.step("squashfs"):
             write_squashfs(tree, part, options, epoch, progress.squashed, progress.warn)
+        if trailer is None:
+            size = os.fstat(part.fileno()).st_size
+            return Packed(target, size, size)
         squashfs_size = _append(part.fileno(), trailer)
         with progress.step("hash"):
             digest = gvmi.image_hash(part.path)

@@ -20,7 +20,7 @@ def report(result: Assembled, progress: Progress) -> dict[str, Any]:
     """Return everything that there is to tell; sizes in bytes, times in seconds."""
     packed, config = result.packed, result.config
     return {
-        "path": str(packed.path.absolute()),
+        "path": str(packed.path.absolute()) if packed.path else None,
         "hash": packed.hash,
         "size": packed.size,
         "squashfs_size": packed.squashfs_size,
@@ -50,10 +50,11 @@ def summary(result: Assembled, progress: Progress) -> list[str]:
     """Return the closing lines for people."""
     packed = result.packed
     count = len(progress.warnings)
-    lines = [
-        f"image     {packed.path}",
-        f"size      {size(packed.size)} ({packed.size:,} bytes)",
-        f"hash      {packed.hash}",
+    lines = [f"image     {packed.path}"] if packed.path else []
+    lines.append(f"size      {size(packed.size)} ({packed.size:,} bytes)")
+    if packed.hash:
+        lines.append(f"hash      {packed.hash}")
+    lines += [
         f"image id  {result.image_id.hex}",
         f"time      {progress.elapsed:.1f} s",
         f"warnings  {count or 'none'}",

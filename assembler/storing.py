@@ -1,4 +1,4 @@
-"""A finished build in the content store: config, manifest, and the names it goes by."""
+"""A finished build in the content store: its base's layers, config and manifest."""
 
 from __future__ import annotations
 
@@ -9,21 +9,19 @@ from layers.descriptor import Descriptor
 from layers.image import ImageConfig, build_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from layers.image import Image
-    from layers.reference import Reference
     from layers.session import Session
 
 
 def keep_image(
-    tags: Iterable[Reference],
     base: Image | None,
     config: bytes,
     made: Sequence[Descriptor],
     session: Session,
 ) -> Descriptor:
-    """Put the whole image into the store and name it; return its manifest's descriptor.
+    """Put the whole image into the store; return its manifest's descriptor.
 
     *made* are the layers upon *base*, which are in the store already.
     """
@@ -37,7 +35,4 @@ def keep_image(
     layers += made
     manifest = build_manifest(Descriptor(media.OCI_CONFIG, store.add(config), len(config)), layers)
     platform = ImageConfig.parse(config, "config").platform
-    descriptor = Descriptor(media.OCI_MANIFEST, store.add(manifest), len(manifest), platform)
-    for tag in tags:
-        store.tag(str(tag), descriptor)
-    return descriptor
+    return Descriptor(media.OCI_MANIFEST, store.add(manifest), len(manifest), platform)

@@ -68,6 +68,13 @@ def open_image(
     if tagged is not None:
         yield _checked(_load(str(source), tagged, session.store, wanted), wanted)
         return
+    with open_remote(source, session, wanted) as image:
+        yield image
+
+
+@contextmanager
+def open_remote(source: Reference, session: Session, wanted: Wanted) -> Iterator[Image]:
+    """Open the image that a registry has under that name, whatever the store calls so."""
     with _open_registry(source, session, wanted) as image:
         yield _checked(image, wanted)
 

@@ -10,7 +10,7 @@ import errno
 import fcntl
 import json
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ from layers.image import Index
 from layers.tempfiles import TempArea
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from layers.spool import NamedSpool
     from layers.tempfiles import TempFile
@@ -146,19 +146,63 @@ class ContentStore:
                 manifest.platform,
                 ((REF_NAME, name),),
             )
-            manifests = [descriptor.to_json() for descriptor in [*kept, named]]
-            index = json.dumps({"schemaVersion": 2, "manifests": manifests}, indent=1)
-            with self.area.file() as temp:
-                temp.write(index.encode())
-                _sync(temp)
-                temp.publish(self.root / "index.json")
+            self._write_index([*kept, named])
+
+    def _write_index(self, manifests: Iterable[Descriptor]) -> None:
+        items = [descriptor.to_json() for descriptor in manifests]
+        index = json.dumps({"schemaVersion": 2, "manifests": items}, indent=1)
+        with self.area.file() as temp:
+            temp.write(index.encode())
+            _sync(temp)
+            temp.publish(self.root / "index.json")
+
+    def untag(self, names: Collection[str]) -> None:
+        """Forget tags; what they pointed at stays until somebody collects it."""
+        with explained(self.root), self._locked():
+            self._write_index(
+                [d for d in self._index().manifests if d.annotation(REF_NAME) not in names]
+            )
 
     def resolve(self, name: str) -> Descriptor | None:
         """Return the manifest that the tag *name* points at."""
-        for descriptor in self._index().manifests:
-            if descriptor.annotation(REF_NAME) == name:
-                return descriptor
-        return None
+        return self.tags().get(name)
+
+    def tags(self) -> dict[str, Descriptor]:
+        """Return all tags and the manifests that they point at."""
+        named = {d.annotation(REF_NAME): d for d in self._index().manifests}
+        return {name: descriptor for name, descriptor in named.items() if name}
+
+    def blobs(self) -> Iterator[tuple[Digest, os.stat_result]]:
+        """Yield every blob with what the file system knows of it."""
+        for folder in sorted((self.root / "blobs").iterdir()):
+            for path in sorted(folder.iterdir()):
+                with suppress(FileNotFoundError, LayersError):
+                    yield Digest.parse(f"{folder.name}:{path.name}"), path.stat()
+
+    def remove(self, digest: Digest) -> None:
+        """Remove a blob; whoever does must be alone (see `alone`)."""
+        with explained(self.root):
+            self.path(digest).unlink(missing_ok=True)
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep others from removing blobs inside the block."""
+        with explained(self.root), self._use_lock(fcntl.LOCK_SH):
+            yield
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Be sure that no other process uses the store; raise `StoreError` if one does.
+
+        A process that is inside `in_use` itself must not ask for this.
+        """
+        try:
+            with self._use_lock(fcntl.LOCK_EX | fcntl.LOCK_NB):
+                yield
+        except BlockingIOError:
+            raise StoreError(
+                f"{self.root}: another golem-assemble is using the store; try again when it is done"
+            ) from None
 
     def _index(self) -> Index:
         path = self.root / "index.json"
@@ -172,6 +216,15 @@ class ContentStore:
         descriptor = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def _use_lock(self, how: int) -> Iterator[None]:
+        descriptor = os.open(self.root / "use", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(descriptor, how)
             yield
         finally:
             os.close(descriptor)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from assembler import __version__
-from assembler.cli import looking, making
+from assembler.cli import keeping, looking, making
 
 app = typer.Typer(
     name="golem-assemble",
@@ -37,3 +37,4 @@ def root(
 
 making.register(app)
 looking.register(app)
+keeping.register(app)

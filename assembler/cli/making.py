@@ -22,6 +22,7 @@ Examples:
   golem-assemble build --target 0 --label owner=me .
   golem-assemble build -f images/Dockerfile --build-arg VERSION=2 .
   golem-assemble build --build-context debian:latest=oci:base .
+  golem-assemble build -t mine --output type=oci,dest=mine.tar .
   golem-assemble build --preset small --source-date-epoch 0 .
 """
 _CONVERT_EXAMPLES = """\
@@ -64,7 +65,7 @@ def build(
         list[str] | None,
         typer.Option("--tag", "-t", metavar="NAME[:TAG]", help="Name the image in the store."),
     ] = None,
-    output: o.Output = None,
+    output: o.BuildOutput = None,
     target: Annotated[
         str | None, typer.Option("--target", metavar="STAGE", help="Build this stage.")
     ] = None,
@@ -98,13 +99,15 @@ def build(
 ) -> None:
     """Build a .gvmi from a Dockerfile."""
     from assembler import building
+    from assembler.destination import Destination
     from assembler.request import Request
 
     squashfs = o.squashfs_options(compression, level, preset, block_size, processors)
     request = Request.of(
         context, file, tag or (), target, build_context or (), build_arg or (), label or ()
     )
-    settings = o.settings(output, squashfs, platform, source_date_epoch, keep_user)
+    destination = Destination.parse(output)
+    settings = o.settings(destination, squashfs, platform, source_date_epoch, keep_user)
     with working(store, o.limits(limit), "none" if quiet else progress) as work:
         result = building.build(request, settings, work.session, work.progress)
     _tell(result, work.progress, quiet, report)
@@ -135,10 +138,12 @@ def convert(
 ) -> None:
     """Make a .gvmi of any image, as it is."""
     from assembler import assembling
+    from assembler.destination import Destination
     from layers.reference import parse_source
 
     squashfs = o.squashfs_options(compression, level, preset, block_size, processors)
-    settings = o.settings(output, squashfs, platform, source_date_epoch, keep_user)
+    destination = Destination(path=Path(output) if output else None)
+    settings = o.settings(destination, squashfs, platform, source_date_epoch, keep_user)
     source = parse_source(image)
     with working(store, o.limits(limit), "none" if quiet else progress) as work:
         result = assembling.convert(source, settings, work.session, work.progress)
@@ -151,7 +156,7 @@ def _tell(result: Assembled, progress: Progress, quiet: bool, path: Path | None)
     if path is not None:
         report.write_report(path, report.report(result, progress))
     if quiet:
-        typer.echo(str(result.packed.path))
+        typer.echo(str(result.packed.path or result.image_id))
         return
     for line in report.summary(result, progress):
         typer.echo(line)

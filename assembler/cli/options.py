@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from assembler.assembling import Settings, chosen_epoch
+from assembler.destination import SUFFIXES
 from assembler.squashfs import COMPRESSIONS, PRESETS, SquashfsOptions
 from assembler.views import MODES
 from layers.descriptor import Platform
@@ -18,13 +19,25 @@ from layers.sources import Wanted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from assembler.destination import Destination
+
 Output = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--output",
         "-o",
         metavar="OUT.gvmi",
         help="Where the image goes; default NAME-TAG-ID.gvmi here.",
+    ),
+]
+BuildOutput = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="OUT.gvmi|type=TYPE,dest=FILE",
+        help=f"Where the image goes, and as what: {', '.join(SUFFIXES)}; "
+        "default NAME-TAG-ID.gvmi here.",
     ),
 ]
 PlatformOption = Annotated[
@@ -122,7 +135,7 @@ def squashfs_options(
 
 
 def settings(
-    output: Path | None,
+    output: Destination,
     squashfs: SquashfsOptions,
     platform: str | None,
     epoch: str | None,

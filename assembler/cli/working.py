@@ -38,8 +38,10 @@ def working(store: Path | None, limits: Limits, mode: str) -> Iterator[Work]:
     progress = Progress(view)
     session = None
     try:
-        session = Session(ContentStore(store or default_root()), limits, progress)
-        yield Work(session, progress)
+        content = ContentStore(store or default_root())
+        session = Session(content, limits, progress)
+        with content.in_use():
+            yield Work(session, progress)
     finally:
         if session is not None:
             session.stop.set()

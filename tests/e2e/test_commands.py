@@ -21,6 +21,8 @@ from support.images import docker_archive, oci_archive, oci_layout
 from support.layers import char, directory, file, hardlink, layer, symlink, whiteout
 from support.trees import snapshot_squashfs, snapshot_umoci
 
+from layers.store import ContentStore
+
 COMMAND = Path(sys.executable).with_name("golem-assemble")
 LAYERS = [
     layer(
@@ -525,3 +527,119 @@ def test_what_is_added_from_a_server_is_checked(run, project, tmp_path):
         project(f"FROM scratch\nADD {url}.none /x/\n")
         assert "answers 404" in run("build", "-o", "y", "project", status=3).stderr
         server.shutdown()
+
+
+@pytest.mark.parametrize("kind", ["oci", "docker"])
+def test_archives_are_what_other_tools_load(run, project, tmp_path, kind):
+    project("FROM scratch\nCOPY dir /d/\nVOLUME /v\n")
+    run("build", "-q", "-t", "me/x:1", "-o", "x.gvmi", "project")
+    output = ["--output", f"type={kind},dest=x.tar"]
+    assert run("build", "-q", "-t", "me/x:1", *output, "project").stdout == "x.tar\n"
+    source = f"oci-archive:{tmp_path / 'x.tar'}:1"
+    if kind == "docker":
+        source = f"docker-archive:{tmp_path / 'x.tar'}:me/x:1"
+    copy = ["skopeo", "--insecure-policy", "copy", "-q", source, f"oci:{tmp_path / 'copy'}:x"]
+    subprocess.run(copy, check=True)
+    tree = snapshot_umoci(tmp_path / "copy", "x")
+    assert tree[b"d/b.txt"].size == len("dir/b.txt")
+    again = json.loads(run("inspect", "--json", f"{kind}-archive:x.tar").stdout)
+    assert again["image_id"] == json.loads(run("inspect", "--json", "me/x:1").stdout)["image_id"]
+    run("build", "-q", "-t", "me/x:1", "--output", f"type={kind},dest=y.tar", "project")
+    assert (tmp_path / "x.tar").read_bytes() == (tmp_path / "y.tar").read_bytes()
+    run("build", "-q", "--output", f"type={kind}", "project")
+    unnamed = next(tmp_path.glob(f"project-latest-*.{kind}.tar"))
+    run("convert", "-q", "-o", "z.gvmi", f"{kind}-archive:{unnamed}")
+
+
+def test_a_build_may_be_a_tar_a_squashfs_or_stay_in_the_store(run, project, tmp_path):
+    project("FROM scratch\nCOPY --chown=5:6 dir /d/\nVOLUME /v\n")
+    run("build", "-q", "--output", "type=tar,dest=x.tar", "project")
+    with tarfile.open(tmp_path / "x.tar") as archive:
+        members = {member.name: member for member in archive}
+    assert sorted(members) == ["d", "d/b.txt", "d/deep", "d/deep/c.txt"]
+    assert members["d/b.txt"].uid == 5
+    run("build", "-q", "-o", "x.gvmi", "project")
+    run("build", "-q", "--output", "type=squashfs,dest=x.squashfs", "project")
+    squashfs = (tmp_path / "x.squashfs").read_bytes()
+    assert (tmp_path / "x.gvmi").read_bytes().startswith(squashfs)
+    assert len(squashfs) < (tmp_path / "x.gvmi").stat().st_size
+    done = run("build", "-q", "-t", "kept", "--output", "type=image", "project")
+    assert done.stdout.startswith("sha256:")
+    assert "d/b.txt" in run("ls", "-R", "kept").stdout
+    report = tmp_path / "r.json"
+    run("build", "--output", "type=image", "--report", report, "project")
+    assert json.loads(report.read_text())["path"] is None
+
+
+@pytest.mark.parametrize(
+    ("output", "problem"),
+    [
+        ("type=zip", "--output type=zip: choose one of gvmi, squashfs"),
+        ("type=oci,dst=x", "write it as type=TYPE,dest=FILE"),
+        ("type=oci,dest=", "write it as type=TYPE,dest=FILE"),
+        ("type=image,dest=x", "leave dest out"),
+        ("type=oci,type=tar", "write it as type=TYPE,dest=FILE"),
+    ],
+)
+def test_outputs_that_make_no_sense_are_refused(run, project, output, problem):
+    project("FROM scratch\n")
+    assert problem in run("build", "--output", output, "project", status=15).stderr
+
+
+def test_images_are_listed_named_forgotten_and_given_back(run, project, tmp_path):
+    project("FROM scratch\nCOPY dir /d/\nLABEL kind=a\nENV a=b\n")
+    run("build", "-q", "-t", "me/one:1", "-t", "two", "--output", "type=image", "project")
+    project("FROM two\nCOPY a.txt /\n")
+    run("build", "-q", "-t", "three", "--output", "type=image", "project")
+    lines = run("images").stdout.splitlines()
+    assert lines[0].split() == ["REPOSITORY", "TAG", "IMAGE", "ID", "CREATED", "SIZE"]
+    assert [line.split()[:2] for line in lines[1:]] == [
+        ["me/one", "1"], ["three", "latest"], ["two", "latest"],
+    ]  # fmt: skip
+    assert len(run("images", "-q").stdout.split()) == 2
+    shown = json.loads(run("images", "--format", "json", "--filter", "reference=me/*").stdout)
+    assert [item["repository"] for item in shown] == ["me/one"]
+    assert shown[0]["digest"] in run("images", "--digests").stdout
+    assert run("images", "-q", "--filter", "label=kind=a").stdout.count("\n") == 2
+    assert run("images", "-q", "--filter", "label=kind=b").stdout == ""
+    identity = shown[0]["id"].removeprefix("sha256:")[:8]
+    run("tag", identity, "four:x")
+    assert run("inspect", "--json", "four:x").stdout.count(identity)
+    rows = run("history", "three").stdout.splitlines()
+    assert rows[0].split()[0] == "CREATED"
+    assert [row[22:].split()[0] for row in rows[1:]] == ["COPY", "ENV", "LABEL", "COPY"]
+    assert json.loads(run("history", "--json", "three").stdout)[1]["size"] == 0
+    assert "reclaimed: 0 B" in run("prune").stdout
+    assert run("rmi", identity).stdout.count("Untagged: ") == 3
+    assert run("images", "-q").stdout.count("\n") == 1
+    run("ls", "three", "/d")
+    run("rmi", "three")
+    told = run("prune", "--dry-run").stdout
+    assert told.count("would remove") == len(list((tmp_path / "cache").rglob("sha256/*"))) > 4
+    assert "removed" not in run("prune", "--keep-storage", "1GB").stdout
+    assert "Loose blobs" in run("df").stdout
+    run("prune")
+    assert not list((tmp_path / "cache").rglob("sha256/*"))
+    assert run("df").stdout.splitlines()[2].split()[2] == "0"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "problem"),
+    [
+        (["rmi", "none"], 5, "none: the store has no such image"),
+        (["tag", "none", "x"], 5, "the store has no such image"),
+        (["images", "--filter", "x=y"], 15, "--filter x=y: write it as"),
+        (["images", "--format", "xml"], 2, "choose table or json"),
+        (["prune", "--keep-storage", "much"], 2, "write it as 500MB"),
+    ],
+)
+def test_what_the_store_has_not_is_told(run, arguments, status, problem):
+    assert problem in run(*arguments, status=status).stderr
+
+
+def test_nothing_is_collected_while_somebody_uses_the_store(run, tmp_path):
+    store = ContentStore(tmp_path / "cache" / "golem-assemble")
+    with store.in_use():
+        done = run("prune", status=14)
+    assert "another golem-assemble is using the store" in done.stderr
+    run("prune")

@@ -157,7 +157,7 @@ def build_here(folder, dockerfile, context, base, options, contexts=()):
     session = Session(ContentStore(store))
     with built(request, Settings(), session, Progress(NoView())) as result:
         raw = result.config.serialize()
-        keep_image(request.tags, result.image, raw, result.made, session)
+        session.store.tag(str(request.tags[0]), keep_image(result.image, raw, result.made, session))
     return snapshot_umoci(store, "result:latest"), json.loads(raw)
 
 

@@ -1,0 +1,249 @@
+"""`images`, `pull`, `tag`, `rmi`, `history`, `df` and `prune`: the images one has."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from assembler.cli import options as o
+from assembler.cli.working import working
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_ID_DIGITS = 12
+_COMMAND_SHOWN = 60
+_IMAGES_EXAMPLES = """\
+\b
+Examples:
+  golem-assemble images
+  golem-assemble images --format json --filter reference='golem-*'
+"""
+_PULL_EXAMPLES = """\
+\b
+Examples:
+  golem-assemble pull 127.0.0.1:5000/debian:latest
+"""
+_TAG_EXAMPLES = """\
+\b
+Examples:
+  golem-assemble tag debian:latest mine:1
+"""
+_RMI_EXAMPLES = """\
+\b
+Examples:
+  golem-assemble rmi golem-example
+"""
+_HISTORY_EXAMPLES = """\
+\b
+Examples:
+  golem-assemble history debian:latest
+"""
+_DF_EXAMPLES = """\
+\b
+Examples:
+  golem-assemble df
+"""
+_PRUNE_EXAMPLES = """\
+\b
+Examples:
+  golem-assemble prune --dry-run
+  golem-assemble prune --keep-storage 10GB
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("images", epilog=_IMAGES_EXAMPLES)(list_images)
+    app.command(epilog=_PULL_EXAMPLES)(pull)
+    app.command(epilog=_TAG_EXAMPLES)(tag)
+    app.command(epilog=_RMI_EXAMPLES)(rmi)
+    app.command(epilog=_HISTORY_EXAMPLES)(history)
+    app.command(epilog=_DF_EXAMPLES)(df)
+    app.command(epilog=_PRUNE_EXAMPLES)(prune)
+
+
+def list_images(
+    output: Annotated[
+        str, typer.Option("--format", metavar="table|json", help="How to show them.")
+    ] = "table",
+    digests: Annotated[
+        bool, typer.Option("--digests", help="With the manifests' digests.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Ids alone.")] = False,
+    filters: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--filter", metavar="KEY=VALUE", help="reference=PATTERN, label=NAME[=VALUE]."
+        ),
+    ] = None,
+    store: o.Store = None,
+    debug: o.Debug = False,
+) -> None:
+    """List the images in the store that have names."""
+    from assembler import images
+
+    if output not in {"table", "json"}:
+        raise typer.BadParameter("choose table or json", param_hint="--format")
+    with working(store, o.limits(None), "none") as work:
+        found = [i.fields() for i in images.stored_images(work.session.store, filters or ())]
+    if quiet:
+        for identity in dict.fromkeys(item["id"] for item in found):
+            typer.echo(_short(identity))
+    elif output == "json":
+        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        _show_images(found, digests=digests)
+
+
+def pull(
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="A name in a registry.")],
+    platform: o.PlatformOption = None,
+    progress: o.ProgressMode = "auto",
+    quiet: o.Quiet = False,
+    store: o.Store = None,
+    limit: o.LimitOption = None,
+    debug: o.Debug = False,
+) -> None:
+    """Fetch an image from its registry into the store."""
+    from assembler import images
+    from layers.reference import Reference
+
+    source = Reference.parse(image.removeprefix("docker://"))
+    with working(store, o.limits(limit), "none" if quiet else progress) as work:
+        pulled = images.pull(source, work.session, o.wanted(platform))
+    typer.echo(str(pulled.image.id))
+
+
+def tag(
+    source: Annotated[str, typer.Argument(metavar="IMAGE|ID", help="What is in the store.")],
+    target: Annotated[str, typer.Argument(metavar="NAME[:TAG]", help="Its further name.")],
+    store: o.Store = None,
+    debug: o.Debug = False,
+) -> None:
+    """Give an image of the store one more name."""
+    from assembler import images
+
+    with working(store, o.limits(None), "none") as work:
+        images.add_tag(work.session.store, source, target)
+
+
+def rmi(
+    names: Annotated[list[str], typer.Argument(metavar="IMAGE|ID...", help="What to forget.")],
+    store: o.Store = None,
+    debug: o.Debug = False,
+) -> None:
+    """Take names from images; `prune` gives the space back."""
+    from assembler import images
+
+    with working(store, o.limits(None), "none") as work:
+        for image in images.remove_tags(work.session.store, names):
+            typer.echo(f"Untagged: {image.name.familiar}:{image.name.tag or 'latest'}")
+
+
+def history(
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="Any image.")],
+    full: Annotated[bool, typer.Option("--no-trunc", help="Show commands whole.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
+    platform: o.PlatformOption = None,
+    store: o.Store = None,
+    debug: o.Debug = False,
+) -> None:
+    """Show what made each layer of an image, the last one first."""
+    from assembler import images
+    from layers.reference import parse_source
+    from layers.sources import open_image
+
+    with (
+        working(store, o.limits(None), "none") as work,
+        open_image(parse_source(image), work.session, o.wanted(platform)) as opened,
+    ):
+        entries = images.history(opened)
+    if as_json:
+        typer.echo(json.dumps(entries, indent=2, ensure_ascii=False))
+        return
+    rows = [["CREATED", "CREATED BY", "SIZE", "COMMENT"]]
+    for entry in entries:
+        made_by = " ".join(entry["created_by"].split())
+        if not full and len(made_by) > _COMMAND_SHOWN:
+            made_by = made_by[: _COMMAND_SHOWN - 3] + "..."
+        rows.append([_date(entry["created"]), made_by, _size(entry["size"]), entry["comment"]])
+    _table(rows)
+
+
+def df(store: o.Store = None, debug: o.Debug = False) -> None:
+    """Show how much the store holds, and how much `prune` would give back."""
+    from assembler import images
+
+    with working(store, o.limits(None), "none") as work:
+        used = images.usage(work.session.store)
+    _table(
+        [
+            ["TYPE", "TOTAL", "SIZE", "RECLAIMABLE"],
+            ["Images", str(used.images), _size(used.tagged), _size(0)],
+            ["Loose blobs", str(used.loose_blobs), _size(used.loose), _size(used.loose)],
+        ]
+    )
+
+
+def prune(
+    keep: Annotated[
+        str, typer.Option("--keep-storage", metavar="SIZE", help="Keep as much as this, as 10GB.")
+    ] = "0",
+    dry: Annotated[bool, typer.Option("--dry-run", help="Tell, and remove nothing.")] = False,
+    store: o.Store = None,
+    debug: o.Debug = False,
+) -> None:
+    """Remove what no name leads to: layers of untagged builds and of bases, the oldest first."""
+    from assembler import images
+    from layers.store import ContentStore, default_root
+
+    limit = _parse_size(keep)
+    gone = images.prune(ContentStore(store or default_root()), limit, dry=dry)
+    for blob in gone:
+        typer.echo(f"{'would remove' if dry else 'removed'} {blob.digest}  {_size(blob.size)}")
+    total = _size(sum(blob.size for blob in gone))
+    typer.echo(f"{'reclaimable' if dry else 'reclaimed'}: {total}")
+
+
+def _show_images(found: Sequence[dict[str, Any]], *, digests: bool) -> None:
+    head = ["REPOSITORY", "TAG", "DIGEST", "IMAGE ID", "CREATED", "SIZE"]
+    rows = [head] + [
+        [
+            item["repository"], item["tag"], item["digest"], _short(item["id"]),
+            _date(item["created"]), _size(item["size"]),
+        ]
+        for item in found
+    ]  # fmt: skip
+    _table(rows if digests else [row[:2] + row[3:] for row in rows])
+
+
+def _table(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        typer.echo("   ".join(cells).rstrip())
+
+
+def _short(digest: str) -> str:
+    return digest.partition(":")[2][:_ID_DIGITS]
+
+
+def _date(created: str | None) -> str:
+    return (created or "").partition(".")[0].removesuffix("Z").replace("T", " ") or "-"
+
+
+def _size(count: int) -> str:
+    from assembler.views import size
+
+    return size(count)
+
+
+def _parse_size(text: str) -> int:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", text.upper())
+    if match is None:
+        raise typer.BadParameter("write it as 500MB or 10GB", param_hint="--keep-storage")
+    return int(float(match[1]) * 1000 ** " KMGT".index(match[2] or " "))

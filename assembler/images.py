@@ -1,0 +1,236 @@
+"""The images in the store: which there are, what they are called, what can be given back."""
+
+from __future__ import annotations
+
+import fnmatch
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from assembler.errors import BuildError
+from layers.descriptor import Descriptor
+from layers.errors import ImageNotFound, LayersError
+from layers.image import Image, Manifest
+from layers.reference import Reference
+from layers.sources import open_remote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from layers.digest import Digest
+    from layers.session import Session
+    from layers.sources import Wanted
+    from layers.store import ContentStore
+
+_FILTERS = ("reference", "label")
+_SHORTEST_ID = 3
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """A name in the store, and the image that it stands for. *size* is that of its blobs."""
+
+    name: Reference
+    manifest: Manifest
+    image: Image
+    descriptor: Descriptor
+
+    @property
+    def size(self) -> int:
+        """Bytes of the layers, as they lie in the store."""
+        return sum(layer.size for layer in self.manifest.layers)
+
+    def fields(self) -> dict[str, Any]:
+        """Return what is shown of it, as JSON has it."""
+        return {
+            "repository": self.name.familiar,
+            "tag": self.name.tag or "latest",
+            "digest": str(self.descriptor.digest),
+            "id": str(self.image.id),
+            "created": self.image.config.created,
+            "size": self.size,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Collectable:
+    """A blob that no tag leads to. *used* is when it was last read or written, in seconds."""
+
+    digest: Digest
+    size: int
+    used: float
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """How much there is, in bytes: blobs that tags lead to, and the others."""
+
+    images: int
+    tagged: int
+    loose_blobs: int
+    loose: int
+
+
+def stored_images(store: ContentStore, filters: Sequence[str] = ()) -> list[StoredImage]:
+    """Return the tagged images by name; raise `BuildError` for an unknown filter."""
+    wanted = [_parse_filter(text) for text in filters]
+    found = [
+        image
+        for name, descriptor in sorted(store.tags().items())
+        if (image := _load(store, name, descriptor)) is not None
+    ]
+    return [image for image in found if all(_passes(image, *one) for one in wanted)]
+
+
+def find_stored(store: ContentStore, text: str) -> list[StoredImage]:
+    """Return all names of the image that *text* means: a name, or the beginning of an id."""
+    images = stored_images(store)
+    digits = text.removeprefix("sha256:")
+    if len(digits) >= _SHORTEST_ID and set(digits) <= set("0123456789abcdef"):
+        ids = {image.image.id for image in images if image.image.id.hex.startswith(digits)}
+        if len(ids) > 1:
+            raise BuildError(f"{text} is the beginning of {len(ids)} images' ids; give more digits")
+        if ids:
+            return [image for image in images if image.image.id in ids]
+    name = str(Reference.parse(text))
+    found = [image for image in images if str(image.name) == name]
+    if not found:
+        raise ImageNotFound(
+            f"{text}: the store has no such image (golem-assemble images lists what it has)"
+        )
+    return found
+
+
+def add_tag(store: ContentStore, source: str, target: str) -> Reference:
+    """Give an image of the store one more name."""
+    name = Reference.parse(target)
+    if name.digest is not None:
+        raise BuildError(f"{target}: a name for an image cannot hold a digest")
+    store.tag(str(name), find_stored(store, source)[0].descriptor)
+    return name
+
+
+def remove_tags(store: ContentStore, texts: Iterable[str]) -> list[StoredImage]:
+    """Forget names; an id stands for all names of its image. Return what was forgotten."""
+    gone: list[StoredImage] = []
+    for text in texts:
+        found = find_stored(store, text)
+        store.untag([str(image.name) for image in found])
+        gone += found
+    return gone
+
+
+def pull(source: Reference, session: Session, wanted: Wanted) -> StoredImage:
+    """Fetch an image from its registry into the store, and name it as it is named there."""
+    with open_remote(source, session, wanted) as image:
+        session.observer.layers_known(image.manifest.layers)
+        for layer in image.manifest.layers:
+            with image.source.open_blob(layer):
+                session.observer.layer_done(layer.digest)
+        manifest = image.manifest
+        descriptor = Descriptor(
+            manifest.media_type, manifest.digest, len(manifest.raw), image.config.platform
+        )
+        session.store.tag(str(source), descriptor)
+        return StoredImage(source, image.manifest, image, descriptor)
+
+
+def history(image: Image) -> list[dict[str, Any]]:
+    """Return what made each layer, the last one first; sizes in bytes, 0 without a layer."""
+    sizes = [layer.size for layer in image.manifest.layers]
+    entries = []
+    for entry in image.config.data.get("history") or ():
+        made = not entry.get("empty_layer")
+        entries.append(
+            {
+                "created": entry.get("created"),
+                "created_by": entry.get("created_by") or "",
+                "size": sizes.pop(0) if made and sizes else 0,
+                "comment": entry.get("comment") or "",
+            }
+        )
+    return entries[::-1]
+
+
+def collectable(store: ContentStore) -> list[Collectable]:
+    """Return the blobs that no tag leads to, those first that were not used for longest."""
+    kept = _reachable(store)
+    loose = [
+        Collectable(digest, status.st_size, max(status.st_atime, status.st_mtime))
+        for digest, status in store.blobs()
+        if digest not in kept
+    ]
+    return sorted(loose, key=lambda blob: (blob.used, str(blob.digest)))
+
+
+def prune(store: ContentStore, keep: int = 0, *, dry: bool = False) -> list[Collectable]:
+    """Remove loose blobs until at most *keep* bytes of them are left; return what goes.
+
+    With *dry* nothing is removed. Raises `StoreError` while another process uses the store.
+    """
+    with store.alone():
+        found = collectable(store)
+        left = sum(blob.size for blob in found)
+        gone = []
+        for blob in found:
+            if left <= keep:
+                break
+            gone.append(blob)
+            left -= blob.size
+        if not dry:
+            for blob in gone:
+                store.remove(blob.digest)
+        return gone
+
+
+def usage(store: ContentStore) -> Usage:
+    """Count what is in the store."""
+    kept = _reachable(store)
+    sizes = {digest: status.st_size for digest, status in store.blobs()}
+    loose = [size for digest, size in sizes.items() if digest not in kept]
+    total = sum(sizes.values())
+    return Usage(len(store.tags()), total - sum(loose), len(loose), sum(loose))
+
+
+def _reachable(store: ContentStore) -> set[Digest]:
+    """Return the digests of all that tags lead to, of indexes too."""
+    found: set[Digest] = set()
+    todo = list(store.tags().values())
+    while todo:
+        descriptor = todo.pop()
+        if descriptor.digest in found:
+            continue
+        found.add(descriptor.digest)
+        try:
+            manifest = Manifest.parse(store.read(descriptor), str(descriptor.digest))
+        except LayersError:
+            continue  # what cannot be read leads nowhere
+        found.add(manifest.config.digest)
+        found |= {layer.digest for layer in manifest.layers}
+    return found
+
+
+def _load(store: ContentStore, name: str, descriptor: Descriptor) -> StoredImage | None:
+    """Return a tagged image; `None` if the store is damaged there."""
+    try:
+        manifest = Manifest.parse(store.read(descriptor), name)
+        image = Image.load(name, manifest, store.read(manifest.config), store)
+        return StoredImage(Reference.parse(name), manifest, image, descriptor)
+    except LayersError:
+        return None
+
+
+def _parse_filter(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or key not in _FILTERS:
+        raise BuildError(f"--filter {text}: write it as one of {', '.join(_FILTERS)}, =, a value")
+    return key, value
+
+
+def _passes(image: StoredImage, key: str, value: str) -> bool:
+    if key == "reference":
+        name = image.name.familiar
+        both = f"{name}:{image.name.tag or 'latest'}"
+        return fnmatch.fnmatchcase(name, value) or fnmatch.fnmatchcase(both, value)
+    label, equals, wanted = value.partition("=")
+    labels = image.image.config.settings.get("Labels") or {}
+    return label in labels and (not equals or labels[label] == wanted)
