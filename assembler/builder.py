@@ -15,6 +15,7 @@ from assembler.dockerfile import ExecForm, ExpansionError, expand, expand_instru
 from assembler.dockerfile import instructions as ast
 from assembler.epoch import format_created
 from assembler.errors import BuildError
+from assembler.stepkey import copy_key, next_key
 from assembler.users import resolve_user
 from layers.image import ImageConfig
 from layers.tree import TreeError, show
@@ -47,6 +48,13 @@ def scratch_config(platform: Platform) -> ImageConfig:
     return ImageConfig(data)
 
 
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """A step that was not done again, and the layer that it made, if any."""
+
+    layer: Descriptor | None
+
+
 class Hands(Supplies, Protocol):
     """What a builder needs for instructions that change files."""
 
@@ -58,6 +66,14 @@ class Hands(Supplies, Protocol):
         """End a layer and keep it; `None` if there is nothing in it."""
         ...
 
+    def replay(self, key: str, tree: Tree) -> Replayed | None:
+        """Apply to *tree* what a step of that key did before; `None` if none is remembered."""
+        ...
+
+    def remember(self, key: str, layer: Descriptor | None) -> None:
+        """Remember what a step of that key made."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Manner:
@@ -66,6 +82,7 @@ class Manner:
     times: Times
     escape: str
     warn: Callable[[str], None]
+    tell_cached: Callable[[str], None]
 
 
 class Builder:
@@ -78,8 +95,11 @@ class Builder:
         manner: Manner,
         hands: Hands,
         stage: int = 0,
+        key: str = "",
     ) -> None:
         self.tree = tree
+        self.key = key
+        """What the tree depends on so far (`stepkey`)."""
         self.layers: list[Descriptor] = []
         self._data = copy.deepcopy(dict(base.data))
         self._settings: dict[str, Any] = dict(self._data.get("config") or {})
@@ -215,8 +235,9 @@ class Builder:
         self._check_way(names)
         changes = self._hands.begin(self.tree)
         changes.make_directories(b"/".join(names), self._manner.times.made, owner, 0o755)
+        self.key = next_key(self.key, "WORKDIR", path, owner)
         self._settings["WorkingDir"] = path
-        self._record(instruction, path, changes)
+        self._record(instruction, path, self._hands.commit(changes))
 
     def _check_way(self, names: tuple[bytes, ...]) -> None:
         for count in range(1, len(names) + 1):
@@ -230,9 +251,18 @@ class Builder:
         parts = copy_step(
             instruction, destination, self.tree, self._hands, self._stage, self._manner.times
         )
-        changes = self._hands.begin(self.tree)
-        write_parts(parts, destination, self.tree, changes)
-        self._record(instruction, copy_text(instruction), changes)
+        text = copy_text(instruction)
+        self.key = copy_key(self.key, parts, instruction.keyword, destination)
+        replayed = self._hands.replay(self.key, self.tree)
+        if replayed is not None:
+            self._manner.tell_cached(f"{instruction.keyword} {text}")
+            layer = replayed.layer
+        else:
+            changes = self._hands.begin(self.tree)
+            write_parts(parts, destination, self.tree, changes)
+            layer = self._hands.commit(changes)
+            self._hands.remember(self.key, layer)
+        self._record(instruction, text, layer)
 
     def _destination(self, path: str) -> str:
         """Return COPY's destination, absolute; a slash at its end says that it is a directory."""
@@ -307,13 +337,12 @@ class Builder:
     def _workdir_path(self) -> str:
         return "/" + str(self._settings.get("WorkingDir") or "").lstrip("/")
 
-    def _record(self, instruction: Instruction, text: str, changes: Changes | None = None) -> None:
+    def _record(self, instruction: Instruction, text: str, layer: Descriptor | None = None) -> None:
         entry: dict[str, Any] = {
             "created": format_created(self._manner.times.made),
             "created_by": f"{instruction.keyword} {text}",
             "comment": "golem-assemble",
         }
-        layer = self._hands.commit(changes) if changes is not None else None
         if layer is None:
             entry["empty_layer"] = True
         else:

@@ -22,6 +22,7 @@ from assembler.epoch import epoch_of_created
 from assembler.exporting import write_archive, write_tar
 from assembler.packing import Packed
 from assembler.scope import Arguments, GlobalScope, StageScope, platform_args
+from assembler.stepkey import first_key
 from assembler.storing import keep_image
 from assembler.workplace import Workplace
 from layers.digest import Digest
@@ -50,6 +51,7 @@ class BuiltStage:
     made: tuple[Descriptor, ...]
     """The layers that were made upon that image, bottom first."""
     epoch: int
+    key: str
 
 
 def build(request: Request, settings: Settings, session: Session, progress: Progress) -> Assembled:
@@ -127,7 +129,7 @@ def built(
         source = context.source(file.rules, file.ignore_name)
         workplace = Workplace(
             session, progress, stack, parsed, request.contexts, settings.wanted, source,
-            needs_checksums=settings.epoch is not None,
+            cache=request.cache, needs_checksums=settings.epoch is not None,
         )  # fmt: skip
         result = _Stages(plan, parsed, scope, workplace, settings, request).build()
         for name in arguments.unused():
@@ -171,8 +173,10 @@ class _Stages:
         base = self._begin(planned)
         progress = self._workplace.progress
         times = Times(base.epoch, self._settings.epoch)
-        manner = Manner(times, self._parsed.escape, progress.warn)
-        builder = Builder(base.tree, base.config, manner, self._workplace, planned.stage.index)
+        manner = Manner(times, self._parsed.escape, progress.warn, progress.cached)
+        builder = Builder(
+            base.tree, base.config, manner, self._workplace, planned.stage.index, base.key
+        )
         where = f"ONBUILD of {planned.base_name}"
         triggers = tuple(dockerfile.parse_trigger(text, where) for text in builder.take_triggers())
         planning.check_supported(triggers)
@@ -184,14 +188,19 @@ class _Stages:
         if planned is self._plan.target:
             builder.label(self._request.labels)
         made = (*base.made, *builder.layers)
-        return BuiltStage(builder.tree, builder.result(), base.image, made, base.epoch)
+        return BuiltStage(builder.tree, builder.result(), base.image, made, base.epoch, builder.key)
 
     def _begin(self, planned: StagePlan) -> BuiltStage:
         """Return what a stage begins with, as if it were built; its tree may be changed."""
         if planned.parent is not None:
             parent = self._built[planned.parent.index]
             return BuiltStage(
-                parent.tree.copy(), parent.config, parent.image, parent.made, parent.epoch
+                parent.tree.copy(),
+                parent.config,
+                parent.image,
+                parent.made,
+                parent.epoch,
+                parent.key,
             )
         image, tree = None, Tree()
         config = scratch_config(planned.wanted.platform)
@@ -201,4 +210,5 @@ class _Stages:
         epoch = self._settings.epoch
         if epoch is None:
             epoch = epoch_of_created(config.created)
-        return BuiltStage(tree, config, image, (), epoch)
+        key = first_key(image.manifest.digest if image else "", epoch, self._settings.epoch)
+        return BuiltStage(tree, config, image, (), epoch, key)

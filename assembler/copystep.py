@@ -50,7 +50,7 @@ class Times:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class Part:
     """Paths of one source, all copied in the same way."""
 
     source: Source
@@ -65,7 +65,7 @@ def copy_step(
     supplies: Supplies,
     stage: int,
     times: Times,
-) -> list[_Part]:
+) -> list[Part]:
     """Find and check what *instruction* copies, before anything is written."""
     try:
         options = CopyOptions(
@@ -83,12 +83,12 @@ def copy_step(
         parts = list(_copied(instruction, supplies, stage, options))
     for inline in instruction.inline:
         source = TextSource(inline.name, inline.text, times.made)
-        parts.append(_Part(source, [os.fsencode(inline.name)], options))
+        parts.append(Part(source, [os.fsencode(inline.name)], options))
     _check_destination(sum(len(part.paths) for part in parts), destination, instruction, tree)
     return parts
 
 
-def write_parts(parts: list[_Part], destination: str, tree: Tree, changes: Changes) -> None:
+def write_parts(parts: list[Part], destination: str, tree: Tree, changes: Changes) -> None:
     """Write what `copy_step` found."""
     for part in parts:
         write(plan(part.source, part.paths, destination, tree, part.options), changes)
@@ -96,18 +96,18 @@ def write_parts(parts: list[_Part], destination: str, tree: Tree, changes: Chang
 
 def _copied(
     instruction: ast.Copy, supplies: Supplies, stage: int, options: CopyOptions
-) -> Iterator[_Part]:
+) -> Iterator[Part]:
     source = supplies.source(instruction.origin, stage)
     for pattern in instruction.sources:
         if instruction.parents:
             yield _with_parents(source, pattern, instruction.exclude, options)
         else:
-            yield _Part(source, matches(source, pattern), options)
+            yield Part(source, matches(source, pattern), options)
 
 
 def _with_parents(
     source: Source, pattern: str, exclude: tuple[str, ...], options: CopyOptions
-) -> _Part:
+) -> Part:
     """Copy a directory without all that the pattern does not match: so its parents come along."""
     pivot, separator, rest = pattern.partition("/./")
     if not separator:
@@ -120,12 +120,12 @@ def _with_parents(
     except GlobError as error:
         raise BuildError(f"pattern {pattern}: {error}") from None
     options = replace(options, exclude=rules)
-    return _Part(source, matches(source, pivot or "."), options)
+    return Part(source, matches(source, pivot or "."), options)
 
 
 def _added(
     instruction: ast.Add, supplies: Supplies, stage: int, options: CopyOptions
-) -> Iterator[_Part]:
+) -> Iterator[Part]:
     source = supplies.source("", stage)
     for pattern in instruction.sources:
         if pattern.startswith(("http://", "https://")):
@@ -141,13 +141,13 @@ def _added(
 
 def _unpacked(
     source: Source, paths: list[bytes], supplies: Supplies, unpack: bool, options: CopyOptions
-) -> Iterator[_Part]:
+) -> Iterator[Part]:
     for path in paths:
         archive = supplies.unpack(source, path) if unpack else None
         if archive is None:
-            yield _Part(source, [path], options)
+            yield Part(source, [path], options)
         else:
-            yield _Part(archive, [b""], replace(options, replace=True))
+            yield Part(archive, [b""], replace(options, replace=True))
 
 
 def _check_destination(

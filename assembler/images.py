@@ -179,6 +179,7 @@ def prune(store: ContentStore, keep: int = 0, *, dry: bool = False) -> list[Coll
         if not dry:
             for blob in gone:
                 store.remove(blob.digest)
+            store.forget_lost()
         return gone
 
 

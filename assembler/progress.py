@@ -169,6 +169,11 @@ class Progress:
             self.warnings.append(text)
             self._view.note("advice", text)
 
+    def cached(self, text: str) -> None:
+        """Show that a step did not have to be done again."""
+        with self._lock:
+            self._view.note("CACHED", text)
+
     def close(self) -> None:
         """Stop showing."""
         self._view.close()

@@ -25,6 +25,7 @@ class Request:
     contexts: Mapping[str, str]
     arguments: Mapping[str, str]
     labels: Mapping[str, str]
+    cache: bool = True
 
     @property
     def context_name(self) -> str:
@@ -43,6 +44,8 @@ class Request:
         contexts: Sequence[str] = (),
         arguments: Sequence[str] = (),
         labels: Sequence[str] = (),
+        *,
+        cache: bool = True,
     ) -> Self:
         """Read the options' text; raise `BuildError` for what is wrong there."""
         if context == "-" and file == "-":
@@ -55,6 +58,7 @@ class Request:
             contexts=dict(map(_parse_context, contexts)),
             arguments=dict(map(_parse_argument, arguments)),
             labels=dict(map(_parse_label, labels)),
+            cache=cache,
         )
 
 

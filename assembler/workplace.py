@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assembler import planning
 from assembler.archives import is_archive, read_archive
 from assembler.assembling import open_tree
+from assembler.builder import Replayed
 from assembler.context import open_context
 from assembler.copysource import TreeSource
 from assembler.downloads import download
 from layers import descriptor as media
 from layers.changes import Changes
 from layers.descriptor import Descriptor
+from layers.errors import LayersError
+from layers.merge import apply_layer
+from layers.rootfs import read_layer
+from layers.session import Silent
 from layers.spool import NamedSpool, Spool
+from layers.store import Remembered
 from layers.tarindex import Kind
 
 if TYPE_CHECKING:
@@ -43,6 +49,7 @@ class Workplace:
     contexts: Mapping[str, str]
     wanted: Wanted
     context: FolderSource
+    cache: bool = True
     needs_checksums: bool = False
     """Whether what ADD fetches must be known beforehand, as where the result is to be the same."""
     trees: dict[int, Tree] = field(default_factory=dict)
@@ -63,6 +70,26 @@ class Workplace:
         descriptor = Descriptor(media.OCI_LAYER_TAR, layer.diff_id, layer.size)
         self.session.store.keep(descriptor, layer.file)
         return descriptor
+
+    def replay(self, key: str, tree: Tree) -> Replayed | None:
+        """See `Hands`. What cannot be read any more is done again."""
+        found = self.session.store.recall(key) if self.cache else None
+        if found is None or found.layer is None:
+            return Replayed(None) if found is not None else None
+        store, layer = self.session.store, found.layer
+        if not store.has(layer):
+            return None
+        quiet = replace(self.session, observer=Silent())
+        try:
+            index = read_layer(store, layer, layer.digest, quiet, self.stack)
+        except LayersError:
+            return None
+        apply_layer(tree, index, self.session.limits)
+        return Replayed(layer)
+
+    def remember(self, key: str, layer: Descriptor | None) -> None:
+        """See `Hands`."""
+        self.session.store.remember(key, Remembered(layer))
 
     def open(self, source: Reference | LocalReference, wanted: Wanted) -> tuple[Image, Tree]:
         """Open an image once; who edits the tree must copy it."""

@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,13 @@ def default_root() -> Path:
     return cache / "golem-assemble"
 
 
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What a step of a build made: a layer of the store, or none."""
+
+    layer: Descriptor | None
+
+
 class ContentStore:
     """Blobs by digest, and tags."""
 
@@ -55,9 +63,11 @@ class ContentStore:
         self.root = root
         self._blobs = root / "blobs" / "sha256"
         self._temp = root / "tmp"
+        self._steps = root / "steps"
         with explained(root):
             self._blobs.mkdir(parents=True, exist_ok=True)
             self._temp.mkdir(exist_ok=True)
+            self._steps.mkdir(exist_ok=True)
             self.area = TempArea(self._temp)
             self.area.sweep()
             self._publish_once(root / "oci-layout", _LAYOUT)
@@ -183,6 +193,28 @@ class ContentStore:
         """Remove a blob; whoever does must be alone (see `alone`)."""
         with explained(self.root):
             self.path(digest).unlink(missing_ok=True)
+
+    def remember(self, key: str, made: Remembered) -> None:
+        """Note under *key*, a digest in hex, what a step made."""
+        with explained(self.root), self.area.file() as temp:
+            layer = made.layer.to_json() if made.layer else None
+            temp.write(json.dumps({"layer": layer}).encode())
+            temp.publish(self._steps / key)
+
+    def recall(self, key: str) -> Remembered | None:
+        """Return what was noted under *key*; `None` if nothing that makes sense was."""
+        try:
+            layer = json.loads((self._steps / key).read_bytes())["layer"]
+            return Remembered(Descriptor.from_json(layer) if layer else None)
+        except (OSError, ValueError, LookupError, TypeError, LayersError):
+            return None
+
+    def forget_lost(self) -> None:
+        """Remove the notes whose layers are gone."""
+        for path in self._steps.iterdir():
+            found = self.recall(path.name)
+            if found is None or (found.layer is not None and not self.has(found.layer)):
+                path.unlink(missing_ok=True)
 
     @contextmanager
     def in_use(self) -> Iterator[None]:

@@ -82,6 +82,9 @@ def build(
         list[str] | None,
         typer.Option("--label", metavar="NAME=VALUE", help="Add a label to the image."),
     ] = None,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Do every step, whatever is remembered.")
+    ] = False,
     platform: o.PlatformOption = None,
     compression: o.Compression = None,
     level: o.Level = None,
@@ -104,8 +107,9 @@ def build(
 
     squashfs = o.squashfs_options(compression, level, preset, block_size, processors)
     request = Request.of(
-        context, file, tag or (), target, build_context or (), build_arg or (), label or ()
-    )
+        context, file, tag or (), target, build_context or (), build_arg or (), label or (),
+        cache=not no_cache,
+    )  # fmt: skip
     destination = Destination.parse(output)
     settings = o.settings(destination, squashfs, platform, source_date_epoch, keep_user)
     with working(store, o.limits(limit), "none" if quiet else progress) as work:

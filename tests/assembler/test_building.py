@@ -69,7 +69,7 @@ class Built:
         self.tree = image or Tree()
         self.hands = Hands()
         config = ImageConfig(base or {"architecture": "amd64", "os": "linux"})
-        manner = Manner(Times(1000), "\\", self.warnings.append)
+        manner = Manner(Times(1000), "\\", self.warnings.append, print)
         self.builder = Builder(self.tree, config, manner, self.hands)
         self.scope = StageScope(scope(**given))
         self.builder.begin_stage(self.scope)
@@ -252,7 +252,7 @@ def test_history_has_an_entry_for_each_instruction_and_a_layer_for_what_was_adde
 
 
 def test_triggers_are_taken_from_the_base_once():
-    manner = Manner(Times(0), "\\", print)
+    manner = Manner(Times(0), "\\", print, print)
     config = ImageConfig({"config": {"OnBuild": ["ENV a=b"]}})
     builder = Builder(Tree(), config, manner, Hands())
     assert builder.take_triggers() == ["ENV a=b"]

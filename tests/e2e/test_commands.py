@@ -643,3 +643,57 @@ def test_nothing_is_collected_while_somebody_uses_the_store(run, tmp_path):
         done = run("prune", status=14)
     assert "another golem-assemble is using the store" in done.stderr
     run("prune")
+
+
+def steps(run, *options):
+    """Build the project; return which steps were not done again."""
+    done = run("build", "--progress", "plain", "--output", "type=image", *options, "project")
+    return [line.split("CACHED: ")[1] for line in done.stderr.splitlines() if "CACHED" in line]
+
+
+def test_exactly_the_steps_run_whose_inputs_changed(run, project):
+    text = (
+        "FROM scratch AS one\nCOPY dir /d/\nCOPY a.txt /a\nFROM scratch\nWORKDIR /w\n"
+        "COPY --from=one /d/deep /deep/\nCOPY kept /kept/\n"
+    )
+    folder = project(text, "ignored\n")
+    every = ["COPY dir /d/", "COPY a.txt /a", "COPY --from=one /d/deep /deep/", "COPY kept /kept/"]
+    assert steps(run, "-t", "first") == []
+    assert steps(run, "-t", "second") == every
+    first, second = (
+        json.loads(run("inspect", "--json", name).stdout) for name in ("first", "second")
+    )
+    assert first["image_id"] == second["image_id"]
+    for path in folder.rglob("*"):
+        os.utime(path, (1, 1))
+    assert steps(run) == every
+    assert steps(run, "--no-cache") == []
+    (folder / "dir" / "b.txt").write_text("changed")
+    # What is copied from the stage did not change.
+    assert steps(run) == every[2:]
+    assert steps(run) == every
+    (folder / "kept" / "d.txt").chmod(0o600)
+    assert steps(run) == every[:3]
+    project(text, "ignored\nkept/d.txt\n")
+    assert steps(run) == every[:3]
+    project(text.replace("WORKDIR /w", "WORKDIR /v"), "ignored\nkept/d.txt\n")
+    assert steps(run) == every[:2]
+    project(text.replace("COPY a.txt /a", "COPY --chown=5 a.txt /a"), "ignored\nkept/d.txt\n")
+    assert steps(run) == [every[0], *every[2:]]
+    (folder / "link").symlink_to("a.txt")
+    run("rmi", "first", "second")
+    run("prune")
+    assert steps(run) == []
+
+
+def test_a_remembered_layer_that_is_damaged_is_made_anew(run, project, tmp_path):
+    project("FROM scratch\nCOPY dir /d/\n")
+    assert steps(run, "-t", "x") == []
+    for blob in (tmp_path / "cache").rglob("sha256/*"):
+        data = bytearray(blob.read_bytes())
+        if len(data) > 2000:
+            data[600] ^= 1
+            blob.write_bytes(data)
+    assert steps(run, "-t", "y") == []
+    assert steps(run, "-t", "y") == ["COPY dir /d/"]
+    run("ls", "y", "/d")
