@@ -1,7 +1,8 @@
-"""`build` and `convert`: the commands that make a .gvmi."""
+"""`build`, `convert` and `check`: the commands that make a .gvmi, or see whether it could be."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,6 +34,12 @@ Examples:
   golem-assemble convert oci:layout:latest
   golem-assemble convert docker-archive:saved.tar
 """
+_CHECK_EXAMPLES = """\
+\b
+Examples:
+  golem-assemble check .
+  golem-assemble check --json -f images/Dockerfile .
+"""
 
 BuildArg = Annotated[
     list[str] | None,
@@ -48,6 +55,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command(epilog=_BUILD_EXAMPLES)(build)
     app.command(epilog=_CONVERT_EXAMPLES)(convert)
+    app.command(epilog=_CHECK_EXAMPLES)(check)
 
 
 def build(
@@ -164,3 +172,36 @@ def _tell(result: Assembled, progress: Progress, quiet: bool, path: Path | None)
         return
     for line in report.summary(result, progress):
         typer.echo(line)
+
+
+def check(
+    context: Annotated[
+        str, typer.Argument(metavar="CONTEXT", help="The folder with the Dockerfile.")
+    ],
+    file: Annotated[
+        str | None,
+        typer.Option("--file", "-f", metavar="FILE", help="The Dockerfile; - reads it from stdin."),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", metavar="STAGE", help="Plan for this stage.")
+    ] = None,
+    build_arg: BuildArg = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
+    platform: o.PlatformOption = None,
+    store: o.Store = None,
+    debug: o.Debug = False,
+) -> None:
+    """Read and plan a Dockerfile without building it, and tell what is doubtful in it."""
+    from assembler import checking
+    from assembler.request import Request
+
+    request = Request.of(context, file, target=target, arguments=build_arg or ())
+    with working(store, o.limits(None), "none") as work:
+        found = checking.check(request, o.wanted(platform), work.session)
+    if as_json:
+        typer.echo(json.dumps(found.fields(), indent=2, ensure_ascii=False))
+    else:
+        for line in found.lines():
+            typer.echo(line)
+    if found.failed:
+        raise typer.Exit(1)

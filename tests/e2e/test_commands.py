@@ -421,9 +421,21 @@ def test_the_same_context_gives_the_same_bytes(run, project, tmp_path):
     for name in names:
         os.utime(copied / name.relative_to(folder))
     run("build", "-q", "-o", "c.gvmi", "copied")
-    assert (tmp_path / "c.gvmi").read_bytes() != first
+    # Touched alone: nothing is copied again.
+    assert (tmp_path / "c.gvmi").read_bytes() == first
+    run("build", "-q", "--no-cache", "-o", "d.gvmi", "copied")
+    assert (tmp_path / "d.gvmi").read_bytes() != first
     for context in ("project", "copied"):
-        run("build", "-q", "--source-date-epoch", "1000", "-o", f"{context}.gvmi", context)
+        run(
+            "build",
+            "-q",
+            "--no-cache",
+            "--source-date-epoch",
+            "9",
+            "-o",
+            f"{context}.gvmi",
+            context,
+        )
     assert (tmp_path / "project.gvmi").read_bytes() == (tmp_path / "copied.gvmi").read_bytes()
 
 
@@ -697,3 +709,28 @@ def test_a_remembered_layer_that_is_damaged_is_made_anew(run, project, tmp_path)
     assert steps(run, "-t", "y") == []
     assert steps(run, "-t", "y") == ["COPY dir /d/"]
     run("ls", "y", "/d")
+
+
+def test_check_tells_steps_and_findings_without_building(run, project):
+    project("FROM 127.0.0.1:1/none AS one\nCOPY a.txt /x\nFROM one\nUSER me\nVOLUME /v\n")
+    done = run("check", "project")
+    assert done.stdout.splitlines() == [
+        "FROM 127.0.0.1:1/none",
+        "  Dockerfile:2 COPY",
+        "FROM one",
+        "  Dockerfile:4 USER",
+        "  Dockerfile:5 VOLUME",
+        "Dockerfile:4: warning: providers ignore USER and run everything as root "
+        "(--keep-user keeps it) (UserIgnored)",
+    ]
+    found = json.loads(run("check", "--json", "--target", "one", "project").stdout)
+    assert found["stages"] == [{"from": "127.0.0.1:1/none", "steps": ["Dockerfile:2 COPY"]}]
+    for text, problem in {
+        "FROM x\nRUN y\n": "Dockerfile:2: error: RUN is not supported yet",
+        "FROM x\nCOPPY y\n": "Dockerfile:2: error: ",
+        "FROM x\nVOLUME /v\n": "Dockerfile:1: error: --target none: there is no such stage",
+    }.items():
+        project(text)
+        target = ["--target", "none"] if "VOLUME" in text else []
+        assert problem in run("check", *target, "project", status=1).stdout
+    run("check", "none", status=15)
