@@ -229,10 +229,6 @@ def _segments(block: bytes, start: int, count: int) -> list[Segment]:
     return found
 
 
-def _text(field: bytes) -> bytes:
-    return field.partition(b"\0")[0]
-
-
 def _verify_checksum(block: bytes, field: bytes) -> None:
     stored = number(field)
     # Adler-32's low half is the sum of the bytes plus one, modulo 65521: a checksum at C speed.

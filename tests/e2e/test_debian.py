@@ -23,6 +23,7 @@ from support.trees import ROOT, Entry, differences, snapshot_squashfs, snapshot_
 pytestmark = pytest.mark.xdist_group("debian")
 
 COMMAND = Path(sys.executable).with_name("golem-assemble")
+REFUSE = Path(__file__).parents[1] / "support" / "refuse_namespaces.py"
 EXAMPLE = Path(__file__).resolve().parents[2] / "fixtures" / "golem-example"
 EPOCH = 1706933106  # CREATED, in seconds
 DIRECTORY = Entry("directory", 0o755, 0, 0, EPOCH)
@@ -166,15 +167,18 @@ def unprivileged(base, folder, out):
     """Build as uid 1000 without capabilities and with user namespaces refused."""
     command = [
         "setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "--no-new-privs",
-        "--bounding-set=-all", "--inh-caps=-all", COMMAND, "build", "-t", "golem-example",
+        "--bounding-set=-all", "--inh-caps=-all",
+        "/usr/bin/python3", REFUSE, COMMAND, "build", "-t", "golem-example",
         "--build-context", f"debian:latest=docker://{base}", "--store", folder / "store", "-o", out,
         ".",
     ]  # fmt: skip
+    refused = subprocess.run([*command[7:9], "unshare", "--user", "true"], capture_output=True)
+    assert b"Operation not permitted" in refused.stderr
     if os.geteuid() != 0:
         subprocess.run(command[7:], cwd=EXAMPLE, check=True, capture_output=True, text=True)
         return
     os.chown(folder, 1000, 1000)
-    with passable(folder), passable(COMMAND):
+    with passable(folder), passable(COMMAND), passable(REFUSE):
         subprocess.run(command, cwd=EXAMPLE, check=True, capture_output=True, text=True)
 
 
