@@ -10,6 +10,7 @@ import typer
 
 from assembler.cli import options as o
 from assembler.cli.working import working
+from assembler.errors import BuildError
 
 if TYPE_CHECKING:
     from assembler.assembling import Assembled
@@ -90,6 +91,10 @@ def build(
         list[str] | None,
         typer.Option("--label", metavar="NAME=VALUE", help="Add a label to the image."),
     ] = None,
+    secret: Annotated[
+        list[str] | None,
+        typer.Option("--secret", metavar="ID", help="Not supported yet: secrets are for RUN."),
+    ] = None,
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Do every step, whatever is remembered.")
     ] = False,
@@ -113,6 +118,11 @@ def build(
     from assembler.destination import Destination
     from assembler.request import Request
 
+    if secret:
+        raise BuildError(
+            f"--secret {secret[0]}: secrets are for RUN, which is not supported yet; send them to "
+            "the task when it runs"
+        )
     squashfs = o.squashfs_options(compression, level, preset, block_size, processors)
     request = Request.of(
         context, file, tag or (), target, build_context or (), build_arg or (), label or (),

@@ -590,12 +590,13 @@ def test_a_build_may_be_a_tar_a_squashfs_or_stay_in_the_store(run, project, tmp_
         ("type=oci,dst=x", "write it as type=TYPE,dest=FILE"),
         ("type=oci,dest=", "write it as type=TYPE,dest=FILE"),
         ("type=image,dest=x", "leave dest out"),
+        ("x.gvmi --secret id=key", "--secret id=key: secrets are for RUN"),
         ("type=oci,type=tar", "write it as type=TYPE,dest=FILE"),
     ],
 )
 def test_outputs_that_make_no_sense_are_refused(run, project, output, problem):
     project("FROM scratch\n")
-    assert problem in run("build", "--output", output, "project", status=15).stderr
+    assert problem in run("build", "--output", *output.split(), "project", status=15).stderr
 
 
 def test_images_are_listed_named_forgotten_and_given_back(run, project, tmp_path):
