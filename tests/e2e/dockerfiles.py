@@ -59,6 +59,15 @@ _COPY = {
     "chmod of a directory": "COPY --chmod=711 dir/deep /x",
     "the same file twice": "COPY a.txt /x\nCOPY b.txt /x",
     "variables": "ENV d=/dest f=a\nCOPY ${f}.txt $d/",
+    "a directory with a dot": "COPY dir/. /x/",
+    "dots in the destination": "COPY a.txt /x/../y",
+    "slashes in the destination": "COPY a.txt //x//y",
+    "one tree over another": "COPY dir /x\nCOPY src /x",
+    "a pattern in two components": "COPY */*.c /x/",
+    "above the working directory": "WORKDIR /a/b\nCOPY a.txt ../c",
+    "whoever the user is": "USER me\nCOPY a.txt /x",
+    "several, as JSON": 'COPY ["a.txt", "b.txt", "/x/"]',
+    "a source in variables": "ARG d=dir\nCOPY ${d}/one ${d}/two /x/",
     "a file over a dangling name": "COPY a.txt /new\nCOPY b.txt /new",
 }
 _ADD = {
@@ -116,6 +125,16 @@ _CONFIG = {
     "healthcheck": "HEALTHCHECK --interval=5s --timeout=3s --retries=2 CMD test x",
     "healthcheck in exec form": 'HEALTHCHECK CMD ["test", "x"]',
     "no healthcheck": "HEALTHCHECK NONE",
+    "env upon itself": "ENV LAST=/x:$PATH\nENV LAST=/y:$LAST",
+    "env in many lines": 'ENV a=1 \\\n    b=2 \\\n    c="$GIVEN"',
+    "arg upon arg": "ARG a=1\nARG b=${a}2\nENV c=$b",
+    "user in a variable": "ENV u=me\nUSER $u",
+    "volume in a variable": "ENV v=/home\nVOLUME $v",
+    "stopsignal in a variable": "ENV s=SIGINT\nSTOPSIGNAL $s",
+    "expose in a variable": "ENV p=80\nEXPOSE $p",
+    "workdir that is the root": "WORKDIR /",
+    "cmd twice": 'CMD ["a"]\nCMD ["b"]',
+    "label with quotes": 'LABEL a=\'it is "x"\' b="y\'s"',
     "lower case": "env a=1\nworkdir /w\nCopy a.txt /x",
 }
 _STAGES = {
@@ -143,6 +162,13 @@ _STAGES = {
     ),
     "a platform argument": (
         "FROM BASE\nARG TARGETARCH\nARG TARGETOS\nENV a=$TARGETOS/$TARGETARCH",
+    ),
+    "three stages in a row": (
+        "FROM BASE AS a\nCOPY a.txt /1\nFROM a AS b\nCOPY --from=a /1 /2\nFROM b\n"
+        "COPY --from=b /2 /3",
+    ),
+    "copy a pattern from a stage": (
+        "FROM BASE AS a\nCOPY dir /d/\nFROM scratch\nCOPY --from=a /d/o* /x/",
     ),
     "scratch": ("FROM scratch\nCOPY a.txt /",),
     "label by option": ("FROM BASE\nLABEL a=b", "--label=c=d", "--label=a=x"),
@@ -255,6 +281,14 @@ ALONE: dict[str, tuple[str, tuple[str, ...]]] = {
         ("x 600 0:0 a",),
     ),
     "a named folder": ("FROM BASE\nCOPY --from=other f /x", ("x 644 0:0 other",)),
+    "patterns in variables": (
+        "FROM BASE\nENV f=a.tar.gz\nCOPY a.txt /${f%.*}-${f%%.*}-${f#*.}-${f##*.}",
+        ("a.tar-a-tar.gz-gz 644 0:0 a",),
+    ),
+    "a pattern below a directory": (
+        "FROM BASE\nCOPY dir/o* /y/",
+        ("y/ 755 0:0", "y/one 644 0:0 1"),
+    ),
     "defaults without a colon": (
         "FROM BASE\nENV e=\nCOPY a.txt /x${none-1}${e-2}${e+3}",
         ("x13 644 0:0 a",),

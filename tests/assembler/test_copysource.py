@@ -1,0 +1,125 @@
+"""Where COPY reads: folders, other file systems, links in them, and what happens meanwhile."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import pytest
+from fs.memoryfs import MemoryFS
+from trees import directory, file, link, tree
+
+from assembler.copysource import FolderSource, TextSource, TreeSource, resolve
+from assembler.dockerfile.ignore import Rules
+from assembler.errors import BuildError
+from assembler.folder import Folder
+
+
+def source(folder, *patterns):
+    return FolderSource(Folder(str(folder)), Rules.of(patterns), "the build context", ".ignore")
+
+
+def contents(found, path):
+    folder, _, name = path.rpartition(b"/")
+    return b"".join(found.read(path, found.names(folder)[name]))
+
+
+def test_a_folder_is_shown_as_it_is(tmp_path):
+    (tmp_path / "b").write_bytes(b"bb")
+    (tmp_path / "a").mkdir(mode=0o710)
+    (tmp_path / "l").symlink_to("l")
+    os.link(tmp_path / "b", tmp_path / "c")
+    os.mkfifo(tmp_path / "p")
+    os.utime(tmp_path / "b", (5, 7.9))
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "s"))
+        found = source(tmp_path)
+        names = found.names(b"")
+    assert list(names) == [b"a", b"b", b"c", b"l", b"p"]
+    assert names[b"b"] is names[b"c"]
+    assert (names[b"b"].mtime, names[b"b"].uid, names[b"a"].mode) == (7, 0, 0o710)
+    assert names[b"l"].target == b"l"
+    assert found.skipped == ["s"]
+    assert contents(found, b"b") == b"bb"
+
+
+def test_names_that_are_no_text_are_kept(tmp_path):
+    (tmp_path / os.fsdecode(b"\xff\n")).write_bytes(b"x")
+    found = source(tmp_path)
+    assert list(found.names(b"")) == [b"\xff\n"]
+    assert contents(found, b"\xff\n") == b"x"
+
+
+def test_ignored_folders_are_not_read(tmp_path):
+    (tmp_path / "closed" / "deep").mkdir(parents=True)
+    (tmp_path / "open" / "kept").mkdir(parents=True)
+    found = source(tmp_path, "closed")
+    assert list(found.names(b"")) == [b"open"]
+    assert b"closed" not in found._listed
+    taken_back = source(tmp_path, "open", "!open/kept")
+    assert list(taken_back.names(b"open")) == [b"kept"]
+    assert list(source(tmp_path, "open", "!open/none").names(b"")) == [b"closed"]
+
+
+def test_a_file_that_changes_meanwhile_is_noticed(tmp_path):
+    (tmp_path / "f").write_bytes(b"x" * 3_000_000)
+    found = source(tmp_path)
+    node = found.names(b"")[b"f"]
+    os.utime(tmp_path / "f", (1, 1))
+    with pytest.raises(BuildError, match="f: it changed while the build read the context"):
+        list(found.read(b"f", node))
+    found = source(tmp_path)
+    chunks = found.read(b"f", found.names(b"")[b"f"])
+    next(chunks)
+    os.utime(tmp_path / "f", (2, 2))
+    with pytest.raises(BuildError, match="changed"):
+        list(chunks)
+    found = source(tmp_path)
+    node = found.names(b"")[b"f"]
+    (tmp_path / "f").unlink()
+    with pytest.raises(BuildError, match="f: it cannot be read"):
+        list(found.read(b"f", node))
+
+
+def test_file_systems_without_inodes_work():
+    memory = MemoryFS()
+    memory.makedirs("d/e")
+    memory.writebytes("d/f", b"abc")
+    found = FolderSource(memory, Rules.of(["d/e"]), "it", ".ignore")
+    assert [node.kind.value for node in found.names(b"").values()] == ["d"]
+    assert list(found.names(b"d")) == [b"f"]
+    assert found.size(b"d/f", found.names(b"d")[b"f"]) == 3
+    assert contents(found, b"d/f") == b"abc"
+    assert "excludes it" in found.why_missing(b"d/e")
+
+
+def test_links_are_followed_inside_and_never_out():
+    found = TreeSource(
+        tree(
+            a=directory(f=file(b"x"), up=link("../b"), out=link("../../x"), root=link("/a/f")),
+            b=directory(g=file(b"y")), l=link("a/up/g"), loop=link("loop"), none=link("x/y"),
+        ),
+        "the image",
+    )  # fmt: skip
+    assert resolve(found, b"l")[0] == b"b/g"
+    assert resolve(found, b"a/up/g")[0] == b"b/g"
+    assert resolve(found, b"a/root")[0] == b"a/f"
+    assert resolve(found, b"/a//./f/")[0] == b"a/f"
+    assert resolve(found, b"a/../b/g")[0] == b"b/g"
+    assert resolve(found, b"")[1].is_directory
+    assert resolve(found, b"none") == (b"x/y", None)
+    assert resolve(found, b"a/f/x") == (b"a/f/x", None)
+    with pytest.raises(BuildError, match="leads out of the image"):
+        resolve(found, b"a/out")
+    with pytest.raises(BuildError, match="loop"):
+        resolve(found, b"loop")
+    assert found.names(b"a/f") == {}
+    assert found.why_missing(b"x") == ""
+
+
+def test_a_text_is_one_file():
+    found = TextSource("name", "text", 5)
+    assert list(found.names(b"")) == [b"name"]
+    assert found.names(b"x") == {}
+    assert contents(found, b"name") == b"text"
+    assert found.why_missing(b"x") == ""
