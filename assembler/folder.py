@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+from fs.error_tools import convert_os_errors
 from fs.info import Info
 from fs.osfs import OSFS
 
@@ -29,6 +30,14 @@ class Folder(OSFS):
         with os.scandir(self.getsyspath(path)) as found:
             infos = [Info(_raw(entry)) for entry in found]
         return iter(infos[slice(*page) if page else slice(None)])
+
+    def openbin(self, path: str, mode: str = "r", buffering: int = -1, **options: Any) -> BinaryIO:
+        """Open a file without a buffer: it is read in pieces of its own size."""
+        if mode not in {"r", "rb"}:
+            opened: BinaryIO = super().openbin(path, mode, buffering, **options)
+            return opened
+        with convert_os_errors("openbin", path):
+            return open(self.getsyspath(path), "rb", buffering=0)
 
 
 def _raw(entry: os.DirEntry[str]) -> dict[str, dict[str, Any]]:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _VERSION = 1
 """To be raised when the same inputs come to give another layer."""
 
+_BATCH = 256
+"""Files that a thread hashes before it takes others: most are small."""
+
 
 def first_key(*inputs: object) -> str:
     """Return the key of what a stage begins with."""
@@ -55,7 +58,9 @@ def _listing(part: Part, pool: ThreadPoolExecutor) -> list[list[Any]]:
     found: list[tuple[bytes, Node]] = []
     for path in part.paths:
         found += _walk(part.source, path)
-    hashes = pool.map(lambda item: _contents(part.source, *item), found)
+    batches = [found[start : start + _BATCH] for start in range(0, len(found), _BATCH)]
+    hashed = pool.map(lambda batch: [_contents(part.source, *item) for item in batch], batches)
+    hashes = [digest for batch in hashed for digest in batch]
     names: dict[Node, int] = {}
     return [
         [*_described(path, node), names.setdefault(node, len(names)), digest]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,13 +16,11 @@ from assembler.downloads import download
 from layers import descriptor as media
 from layers.changes import Changes
 from layers.descriptor import Descriptor
-from layers.errors import LayersError
-from layers.merge import apply_layer
-from layers.rootfs import read_layer
-from layers.session import Silent
-from layers.spool import NamedSpool, Spool
+from layers.errors import DigestMismatch, LayersError
+from layers.merge import LayerIndex, apply_layer
+from layers.spool import NamedSpool, Spool, StoredFile
 from layers.store import Remembered
-from layers.tarindex import Kind
+from layers.tarindex import Kind, index_layer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,11 +77,18 @@ class Workplace:
         store, layer = self.session.store, found.layer
         if not store.has(layer):
             return None
-        quiet = replace(self.session, observer=Silent())
+        name = str(layer.digest)
         try:
-            index = read_layer(store, layer, layer.digest, quiet, self.stack)
-        except LayersError:
+            file = StoredFile(store.path(layer.digest))
+            self.stack.callback(file.close)
+            file.verify(layer.digest, f"layer {name}")
+            entries = list(index_layer(file, name, self.session.limits))
+        except DigestMismatch:
+            store.remove(layer.digest)
             return None
+        except (OSError, LayersError):
+            return None
+        index = LayerIndex(name, entries, file)
         apply_layer(tree, index, self.session.limits)
         return Replayed(layer)
 

@@ -54,9 +54,7 @@ def _read_all(image: Image, session: Session, spools: ExitStack) -> dict[Digest,
     by_size = sorted(descriptors.items(), key=lambda item: -item[1].size)
     with ThreadPoolExecutor(workers, thread_name_prefix="layer") as pool:
         futures = {
-            digest: pool.submit(
-                read_layer, image.source, descriptor, diff_ids[digest], session, spools
-            )
+            digest: pool.submit(_read, image.source, descriptor, diff_ids[digest], session, spools)
             for digest, descriptor in by_size
         }
         try:
@@ -77,10 +75,9 @@ def _raise_first(futures: list[Future[LayerIndex]]) -> None:
             raise failure
 
 
-def read_layer(
+def _read(
     source: BlobSource, descriptor: Descriptor, diff_id: Digest, session: Session, spools: ExitStack
 ) -> LayerIndex:
-    """Decompress, verify and index one layer; its data can be read until *spools* is closed."""
     name = str(descriptor.digest)
 
     def advance(count: int) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from layers.limits import Limits
     from layers.tempfiles import TempArea, TempFile
 
+_PIECE = 1 << 20
 _RATIO_FREE = 1 << 30
 """Plain bytes below which the compression ratio is nobody's concern."""
 
@@ -75,6 +76,33 @@ class NamedSpool(Spool):
 
     def close(self) -> None:
         """Do nothing: the file is closed by whoever made it."""
+
+
+class StoredFile:
+    """A plain layer that is a file of the store already: read where it is."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.size = os.fstat(self._descriptor).st_size
+
+    def fileno(self) -> int:
+        """Return the open descriptor."""
+        return self._descriptor
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Return up to *length* bytes at *offset*; fewer only at the end."""
+        return os.pread(self._descriptor, length, offset)
+
+    def verify(self, digest: Digest, what: str) -> None:
+        """Raise `DigestMismatch` unless the file has that digest."""
+        verifier = Verifier(digest, self.size, what)
+        for position in range(0, self.size, _PIECE):
+            verifier.update(self.read_at(position, _PIECE))
+        verifier.finish()
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self._descriptor)
 
 
 def unpack(
