@@ -34,7 +34,11 @@ def main() -> NoReturn:
     # Hundreds of thousands of entries are made and kept, in no cycles: looking through them for
     # garbage again and again takes more time than it gives memory back.
     gc.disable()
-    sys.exit(run(sys.argv[1:]))
+    status = run(sys.argv[1:])
+    for number in _SIGNALS:
+        # All is done; while Python takes itself down a signal could only make noise.
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(status)
 
 
 def run(arguments: list[str]) -> int:
