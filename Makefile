@@ -42,6 +42,7 @@ boot: setup ## boot an image in qemu as a provider would
 bench: setup ## time ours beside its peers (root, 10 GB of disk, half an hour)
 	.ci/packages test bench
 	$(BIN)/python tests/bench/bench.py
+	$(BIN)/python tests/bench/context.py
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) build .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -15,7 +15,7 @@ from assembler.dockerfile import ExecForm, ExpansionError, expand, expand_instru
 from assembler.dockerfile import instructions as ast
 from assembler.epoch import format_created
 from assembler.errors import BuildError
-from assembler.stepkey import copy_key, next_key
+from assembler.stepkey import CopyInputs, next_key, recording
 from assembler.users import resolve_user
 from layers.image import ImageConfig
 from layers.tree import TreeError, show
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from assembler.scope import StageScope
     from layers.changes import Changes
     from layers.descriptor import Descriptor, Platform
-    from layers.tree import Tree
+    from layers.tree import Node, Tree
 
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _DEFAULT_SHELL = ["/bin/sh", "-c"]
@@ -64,6 +64,10 @@ class Hands(Supplies, Protocol):
 
     def commit(self, changes: Changes) -> Descriptor | None:
         """End a layer and keep it; `None` if there is nothing in it."""
+        ...
+
+    def remembers(self, key: str) -> bool:
+        """Whether anything was remembered under *key*."""
         ...
 
     def replay(self, key: str, tree: Tree) -> Replayed | None:
@@ -233,11 +237,12 @@ class Builder:
         owner = resolve_user(self.tree, user) if user else (0, 0)
         names = self.tree.resolve(path.encode("utf-8", "surrogateescape"))
         self._check_way(names)
-        changes = self._hands.begin(self.tree)
-        changes.make_directories(b"/".join(names), self._manner.times.made, owner, 0o755)
+        with self._hands.begin(self.tree) as changes:
+            changes.make_directories(b"/".join(names), self._manner.times.made, owner, 0o755)
+            layer = self._hands.commit(changes)
         self.key = next_key(self.key, "WORKDIR", path, owner)
         self._settings["WorkingDir"] = path
-        self._record(instruction, path, self._hands.commit(changes))
+        self._record(instruction, path, layer)
 
     def _check_way(self, names: tuple[bytes, ...]) -> None:
         for count in range(1, len(names) + 1):
@@ -252,15 +257,21 @@ class Builder:
             instruction, destination, self.tree, self._hands, self._stage, self._manner.times
         )
         text = copy_text(instruction)
-        self.key = copy_key(self.key, parts, instruction.keyword, destination)
-        replayed = self._hands.replay(self.key, self.tree)
+        inputs = CopyInputs(self.key, parts, instruction.keyword, destination)
+        digests: dict[Node, str] = {}
+        replayed = None
+        if self._hands.remembers(inputs.shape):
+            self.key = inputs.key(digests)
+            replayed = self._hands.replay(self.key, self.tree)
         if replayed is not None:
             self._manner.tell_cached(f"{instruction.keyword} {text}")
             layer = replayed.layer
         else:
-            changes = self._hands.begin(self.tree)
-            write_parts(parts, destination, self.tree, changes)
-            layer = self._hands.commit(changes)
+            with self._hands.begin(self.tree) as changes:
+                write_parts(recording(parts, digests), destination, self.tree, changes)
+                layer = self._hands.commit(changes)
+            self.key = inputs.key(digests)
+            self._hands.remember(inputs.shape, None)
             self._hands.remember(self.key, layer)
         self._record(instruction, text, layer)
 

@@ -3,6 +3,9 @@
 In it are what the step stands on (the key of the step before), where it copies to, its flags, and
 of everything it copies: path, type, mode, owner, link target, extended attributes and a digest of
 the contents. Times are not: a file that was only touched is not copied again, as in BuildKit.
+
+A step of a shape that was never seen cannot be remembered: then nothing is read for the key alone,
+and the files are hashed while they are copied.
 """
 
 from __future__ import annotations
@@ -11,18 +14,19 @@ import hashlib
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from layers.tarindex import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from assembler.copysource import Source
     from assembler.copystep import Part
     from layers.tree import Node
 
-_VERSION = 1
+_VERSION = 2
 """To be raised when the same inputs come to give another layer."""
 
 _BATCH = 256
@@ -39,11 +43,68 @@ def next_key(before: str, *inputs: object) -> str:
     return _digest([before, *map(str, inputs)])
 
 
-def copy_key(before: str, parts: Sequence[Part], *inputs: object) -> str:
-    """Return the key of a step that copies *parts*; reads all of them."""
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        listed = [[_options(part), *_listing(part, pool)] for part in parts]
-    return _digest([before, *map(str, inputs), listed])
+class CopyInputs:
+    """All that a step copying *parts* depends on; the contents of files are read when asked for."""
+
+    def __init__(self, before: str, parts: Sequence[Part], *inputs: object) -> None:
+        self._files: dict[Node, tuple[Source, bytes]] = {}
+        self._said: list[object] = [before, *map(str, inputs)]
+        for part in parts:
+            self._said += [_options(part), self._listing(part)]
+
+    @property
+    def shape(self) -> str:
+        """The digest of everything but contents: where it is new, so is the key."""
+        return _digest([*self._said, "shape"])
+
+    def key(self, known: Mapping[Node, str]) -> str:
+        """Return the step's key; only the files whose digests are not *known* are read."""
+        missing = [
+            (source, path, node)
+            for node, (source, path) in self._files.items()
+            if node not in known
+        ]
+        batches = [missing[start : start + _BATCH] for start in range(0, len(missing), _BATCH)]
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            hashed = pool.map(lambda batch: [_contents(*item) for item in batch], batches)
+            digests = dict(known)
+            for batch, found in zip(batches, hashed, strict=True):
+                digests |= {node: digest for (_, _, node), digest in zip(batch, found, strict=True)}
+        return _digest([*self._said, [digests[node] for node in self._files]])
+
+    def _listing(self, part: Part) -> list[list[Any]]:
+        """Describe everything below the part's paths, in order."""
+        names: dict[Node, int] = {}
+        listing = []
+        for root in part.paths:
+            for path, node in _walk(part.source, root):
+                if node.kind is Kind.FILE:
+                    self._files.setdefault(node, (part.source, path))
+                listing.append([*_described(path, node), names.setdefault(node, len(names))])
+        return listing
+
+
+class Recording:
+    """A `Source` whose files are hashed while they are read: *digests* has those read whole."""
+
+    def __init__(self, source: Source, digests: dict[Node, str]) -> None:
+        self.name = source.name
+        self._source = source
+        self._digests = digests
+        self.names, self.size, self.why_missing = source.names, source.size, source.why_missing
+
+    def read(self, path: bytes, node: Node) -> Iterator[bytes]:
+        """See `Source`."""
+        digest = hashlib.sha256()
+        for chunk in self._source.read(path, node):
+            digest.update(chunk)
+            yield chunk
+        self._digests[node] = digest.hexdigest()
+
+
+def recording(parts: Iterable[Part], digests: dict[Node, str]) -> list[Part]:
+    """Return *parts* such that copying them tells the digests of their files."""
+    return [replace(part, source=Recording(part.source, digests)) for part in parts]
 
 
 def _options(part: Part) -> list[object]:
@@ -51,21 +112,6 @@ def _options(part: Part) -> list[object]:
     rules = [rule.text for rule in options.exclude.rules]
     chmod = (options.mode.octal, options.mode.actions) if options.mode else None
     return [options.owner, chmod, rules, options.latest, options.made, options.replace]
-
-
-def _listing(part: Part, pool: ThreadPoolExecutor) -> list[list[Any]]:
-    """Describe everything below the part's paths, in order; contents are hashed in parallel."""
-    found: list[tuple[bytes, Node]] = []
-    for path in part.paths:
-        found += _walk(part.source, path)
-    batches = [found[start : start + _BATCH] for start in range(0, len(found), _BATCH)]
-    hashed = pool.map(lambda batch: [_contents(part.source, *item) for item in batch], batches)
-    hashes = [digest for batch in hashed for digest in batch]
-    names: dict[Node, int] = {}
-    return [
-        [*_described(path, node), names.setdefault(node, len(names)), digest]
-        for (path, node), digest in zip(found, hashes, strict=True)
-    ]
 
 
 def _walk(source: Source, path: bytes) -> Iterator[tuple[bytes, Node]]:
@@ -91,11 +137,10 @@ def _described(path: bytes, node: Node) -> list[Any]:
 
 
 def _contents(source: Source, path: bytes, node: Node) -> str:
-    if node.kind is not Kind.FILE:
-        return ""
     digest = hashlib.sha256()
-    for chunk in source.read(path, node):
-        digest.update(chunk)
+    if source.size(path, node):
+        for chunk in source.read(path, node):
+            digest.update(chunk)
     return digest.hexdigest()
 
 

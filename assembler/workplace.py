@@ -69,6 +69,10 @@ class Workplace:
         self.session.store.keep(descriptor, layer.file)
         return descriptor
 
+    def remembers(self, key: str) -> bool:
+        """See `Hands`."""
+        return self.cache and self.session.store.recall(key) is not None
+
     def replay(self, key: str, tree: Tree) -> Replayed | None:
         """See `Hands`. What cannot be read any more is done again."""
         found = self.session.store.recall(key) if self.cache else None

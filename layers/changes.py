@@ -6,12 +6,11 @@ layer can be read like any other and be published under its digest without movin
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from layers import tarwriter
-from layers.digest import Digest
+from layers.layerwriter import LayerWriter
 from layers.tarheader import BLOCK
 from layers.tarindex import Kind
 from layers.tree import Data, Node, Origin
@@ -19,6 +18,7 @@ from layers.tree import Data, Node, Origin
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from layers.digest import Digest
     from layers.spool import NamedSpool
     from layers.tree import Tree
 
@@ -39,26 +39,37 @@ class FinishedLayer:
 
 
 class Changes:
-    """One layer in the making. Paths are clean, and run through directories, not through links."""
+    """One layer in the making. Paths are clean, and run through directories, not through links.
+
+    Data of files that were put can be read after `finish`; the block ends before the tar's file is
+    closed.
+    """
 
     def __init__(self, tree: Tree, make_file: Callable[[], NamedSpool]) -> None:
         """Change *tree*; *make_file* opens a file, which stays the caller's, for the tar."""
         self._tree = tree
         self._make_file = make_file
-        self._made: NamedSpool | None = None
-        self._hash = hashlib.sha256()
+        self._file: NamedSpool | None = None
+        self._writer: LayerWriter | None = None
         self._names: dict[Node, bytes] = {}
 
     @property
     def empty(self) -> bool:
         """Whether nothing was changed."""
-        return self._made is None
+        return self._writer is None
 
-    @property
-    def _file(self) -> NamedSpool:
-        if self._made is None:
-            self._made = self._make_file()
-        return self._made
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+    def _opened(self) -> tuple[NamedSpool, LayerWriter]:
+        if self._file is None or self._writer is None:
+            self._file = self._make_file()
+            self._writer = LayerWriter(self._file)
+        return self._file, self._writer
 
     def put(self, path: bytes, node: Node, chunks: Iterable[bytes] = (), size: int = 0) -> Node:
         """Put *node* at *path*, in place of what is there; return what stands there then.
@@ -73,13 +84,14 @@ class Changes:
             there.mtime, there.xattrs = node.mtime, node.xattrs
             self._append(tarwriter.header(path, there))
             return there
-        start = self._file.size
+        file, writer = self._opened()
+        start = writer.size
         if size:
-            node.data = Data(self._file, 0, size)  # the header tells its size
+            node.data = Data(file, 0, size)  # the header tells its size
         header = tarwriter.header(path, node)
         self._append(header)
         if size:
-            node.data = Data(self._file, start + len(header), size)
+            node.data = Data(file, start + len(header), size)
             node.origin = Origin(start, path)
             self._copy(chunks, size)
         parent.children[name] = node
@@ -105,9 +117,9 @@ class Changes:
 
     def finish(self) -> FinishedLayer:
         """End the tar."""
-        self._append(tarwriter.END)
-        digest = Digest("sha256", self._hash.hexdigest())
-        return FinishedLayer(digest, self._file.size, self._file)
+        file, writer = self._opened()
+        writer.append(tarwriter.END)
+        return FinishedLayer(writer.finish(), file.size, file)
 
     def _copy(self, chunks: Iterable[bytes], size: int) -> None:
         left = size
@@ -121,8 +133,7 @@ class Changes:
         self._append(_ZEROS[: -size % BLOCK])
 
     def _append(self, data: bytes) -> None:
-        self._file.append(data)
-        self._hash.update(data)
+        self._opened()[1].append(data)
 
     def _parent(self, path: bytes) -> tuple[Node, bytes]:
         folder, _, name = path.rpartition(b"/")

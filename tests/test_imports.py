@@ -17,6 +17,7 @@ LAYERS = (
     {"reference", "descriptor", "tarindex", "codec"},
     {"image", "tree"},
     {"merge", "tarwriter", "spool", "store", "auth"},
+    {"layerwriter"},
     {
         "tarstream",
         "session",
