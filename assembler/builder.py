@@ -7,7 +7,7 @@ import json
 import posixpath
 import re
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from assembler.copystep import Supplies, Times, copy_step, write_parts
@@ -15,6 +15,7 @@ from assembler.dockerfile import ExecForm, ExpansionError, expand, expand_instru
 from assembler.dockerfile import instructions as ast
 from assembler.epoch import format_created
 from assembler.errors import BuildError
+from assembler.running import DEFAULT_PATH, DEFAULT_SHELL, Machine, run_step
 from assembler.stepkey import CopyInputs, next_key, recording
 from assembler.users import resolve_user
 from layers.image import ImageConfig
@@ -25,13 +26,12 @@ if TYPE_CHECKING:
 
     from assembler.dockerfile import Instruction
     from assembler.dockerfile.instructions import Command
+    from assembler.running import RunStep
     from assembler.scope import StageScope
     from layers.changes import Changes
     from layers.descriptor import Descriptor, Platform
     from layers.tree import Node, Tree
 
-_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_DEFAULT_SHELL = ["/bin/sh", "-c"]
 _PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/([a-z]+))?", re.ASCII)
 _PROTOCOLS = frozenset({"tcp", "udp", "sctp"})
 _PORT_MAX = 65535
@@ -43,7 +43,7 @@ def scratch_config(platform: Platform) -> ImageConfig:
     data: dict[str, Any] = {"architecture": platform.architecture, "os": platform.os}
     if platform.variant:
         data["variant"] = platform.variant
-    settings = {"Env": [f"PATH={_DEFAULT_PATH}"], "WorkingDir": "/"}
+    settings = {"Env": [f"PATH={DEFAULT_PATH}"], "WorkingDir": "/"}
     data |= {"config": settings, "rootfs": {"type": "layers", "diff_ids": []}, "history": []}
     return ImageConfig(data)
 
@@ -78,6 +78,18 @@ class Hands(Supplies, Protocol):
         """Remember what a step of that key made."""
         ...
 
+    def fidelity(self) -> str:
+        """Return how exactly the sandbox keeps owners: what it made otherwise is another layer."""
+        ...
+
+    def run(self, step: RunStep, tree: Tree, key: str) -> Descriptor:
+        """Do a RUN upon *tree*, and apply to it what was changed; return the layer of that.
+
+        There always is one, without entries if nothing was changed. *key* is the step's, unique
+        to all that it depends on.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Manner:
@@ -87,6 +99,7 @@ class Manner:
     escape: str
     warn: Callable[[str], None]
     tell_cached: Callable[[str], None]
+    machine: Machine = field(default_factory=Machine)
 
 
 class Builder:
@@ -157,6 +170,8 @@ class Builder:
                 self._workdir(instruction)
             case ast.Copy() | ast.Add():
                 self._copy(instruction)
+            case ast.Run():
+                self._run(instruction, scope)
             case _:
                 self._configure(instruction)
 
@@ -275,6 +290,26 @@ class Builder:
             self._hands.remember(self.key, layer)
         self._record(instruction, text, layer)
 
+    def _run(self, instruction: ast.Run, scope: StageScope) -> None:
+        running = run_step(
+            instruction,
+            self._settings,
+            scope,
+            self.tree,
+            self._hands,
+            self._manner.machine,
+            self._stage,
+        )
+        self.key = running.key(self.key, self._hands.fidelity())
+        replayed = self._hands.replay(self.key, self.tree)
+        if replayed is not None and replayed.layer is not None:
+            self._manner.tell_cached(f"{instruction.keyword} {running.step.text}")
+            layer = replayed.layer
+        else:
+            layer = self._hands.run(running.step, self.tree, self.key)
+            self._hands.remember(self.key, layer)
+        self._record(instruction, running.history, layer)
+
     def _destination(self, path: str) -> str:
         """Return COPY's destination, absolute; a slash at its end says that it is a directory."""
         if not path.strip():
@@ -330,7 +365,7 @@ class Builder:
     def _command_words(self, command: Command) -> list[str]:
         if isinstance(command, ExecForm):
             return list(command.words)
-        shell = self._settings.get("Shell") or _DEFAULT_SHELL
+        shell = self._settings.get("Shell") or DEFAULT_SHELL
         return [*shell, command.text]
 
     def _expose(self, instruction: ast.Expose) -> None:

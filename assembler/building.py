@@ -21,6 +21,7 @@ from assembler.copystep import Times
 from assembler.epoch import epoch_of_created
 from assembler.exporting import write_archive, write_tar
 from assembler.packing import Packed
+from assembler.running import Machine
 from assembler.scope import Arguments, GlobalScope, StageScope, platform_args
 from assembler.stepkey import first_key
 from assembler.storing import keep_image
@@ -32,7 +33,7 @@ from layers.tree import Tree
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from assembler.dockerfile import Dockerfile
+    from assembler.dockerfile import Dockerfile, Instruction
     from assembler.planning import Plan, StagePlan
     from assembler.progress import Progress
     from assembler.request import Request
@@ -125,6 +126,8 @@ def built(
         arguments = Arguments(request.arguments)
         scope = GlobalScope(arguments, platform_args(settings.wanted.platform))
         plan = planning.plan(parsed, scope, request.contexts, settings.wanted, request.target)
+        for planned in plan.stages:
+            _check(planned.stage.instructions, request, session)
         check_before_work(settings)
         source = context.source(file.rules, file.ignore_name)
         workplace = Workplace(
@@ -139,6 +142,13 @@ def built(
         for path in source.skipped:
             progress.warn(f"{path} is a socket, which no image can hold; it was left out")
         yield result
+
+
+def _check(instructions: tuple[Instruction, ...], request: Request, session: Session) -> None:
+    """Raise for what this machine and these options do not allow."""
+    planning.check_secrets(instructions, request.secrets)
+    if session.offline:
+        planning.check_offline(instructions)
 
 
 class _Stages:
@@ -160,6 +170,8 @@ class _Stages:
         self._settings = settings
         self._request = request
         self._built: dict[int, BuiltStage] = {}
+        self._scopes: dict[int, StageScope] = {}
+        self._machine = Machine(request.secrets, network=not workplace.session.offline)
 
     def build(self) -> BuiltStage:
         """Build all; return the target."""
@@ -173,14 +185,18 @@ class _Stages:
         base = self._begin(planned)
         progress = self._workplace.progress
         times = Times(base.epoch, self._settings.epoch)
-        manner = Manner(times, self._parsed.escape, progress.warn, progress.cached)
+        manner = Manner(times, self._parsed.escape, progress.warn, progress.cached, self._machine)
         builder = Builder(
             base.tree, base.config, manner, self._workplace, planned.stage.index, base.key
         )
         where = f"ONBUILD of {planned.base_name}"
         triggers = tuple(dockerfile.parse_trigger(text, where) for text in builder.take_triggers())
         planning.check_supported(triggers)
+        _check(triggers, self._request, self._workplace.session)
         scope = StageScope(self._scope)
+        if planned.parent is not None:
+            scope = self._scopes[planned.parent.index].inherit()
+        self._scopes[planned.stage.index] = scope
         builder.begin_stage(scope)
         with progress.step("Dockerfile"):
             for instruction in (*triggers, *planned.stage.instructions):

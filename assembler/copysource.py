@@ -16,7 +16,7 @@ from fs.errors import FSError
 from assembler.errors import BuildError
 from layers.scratch import Contents
 from layers.tarindex import Kind
-from layers.tree import LINK_LIMIT, Node
+from layers.tree import LINK_LIMIT, Node, Tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from fs.info import Info
 
     from assembler.dockerfile.ignore import Matched, Rules
-    from layers.tree import Tree
 
 _CHUNK = 1 << 20
 _UNIX = ("basic", "lstat", "link")
@@ -92,6 +91,10 @@ class TreeSource:
     def why_missing(self, path: bytes) -> str:
         """See `Source`."""
         return ""
+
+    def subtree(self, path: bytes) -> Tree:
+        """Return the directory at *path* as a tree, which shares its nodes with this one."""
+        return Tree(self._tree.find(path, follow=False))
 
 
 class FolderSource:

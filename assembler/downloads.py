@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 18
 _TIMEOUT = (15, 60)
 _CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+OFFLINE = "--offline fetches nothing; download it beforehand, and ADD or COPY the file"
 _UNNAMED = "__unnamed__"
 
 
@@ -40,6 +41,8 @@ def download(
             f"{url}: with a source date epoch the result must not depend on a server; add "
             "--checksum=sha256:..."
         )
+    if session.offline:
+        raise BuildError(f"{url}: {OFFLINE}")
     node = Node(Kind.FILE, 0o600)
     node.mtime = _fetch(url, spool, session)
     actual = _digest(spool, checksum.partition(":")[0] or "sha256")

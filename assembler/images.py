@@ -6,6 +6,7 @@ import fnmatch
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from assembler.cachemounts import Cache, caches, remove_cache
 from assembler.errors import BuildError
 from layers.descriptor import Descriptor
 from layers.errors import ImageNotFound, LayersError
@@ -14,7 +15,8 @@ from layers.reference import Reference
 from layers.sources import open_remote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
 
     from layers.digest import Digest
     from layers.session import Session
@@ -59,15 +61,22 @@ class Collectable:
     size: int
     used: float
 
+    @property
+    def name(self) -> str:
+        """What is shown of it."""
+        return str(self.digest)
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """How much there is, in bytes: blobs that tags lead to, and the others."""
+    """How much there is, in bytes: blobs that tags lead to, the others, and RUN's caches."""
 
     images: int
     tagged: int
     loose_blobs: int
     loose: int
+    caches: int = 0
+    cached: int = 0
 
 
 def stored_images(store: ContentStore, filters: Sequence[str] = ()) -> list[StoredImage]:
@@ -162,23 +171,34 @@ def collectable(store: ContentStore) -> list[Collectable]:
     return sorted(loose, key=lambda blob: (blob.used, str(blob.digest)))
 
 
-def prune(store: ContentStore, keep: int = 0, *, dry: bool = False) -> list[Collectable]:
-    """Remove loose blobs until at most *keep* bytes of them are left; return what goes.
+def prune(
+    store: ContentStore,
+    keep: int = 0,
+    *,
+    dry: bool = False,
+    remove: Callable[[Path], None] | None = None,
+) -> list[Collectable | Cache]:
+    """Remove loose blobs and caches until at most *keep* bytes of them are left; return what goes.
 
-    With *dry* nothing is removed. Raises `StoreError` while another process uses the store.
+    With *dry* nothing is removed; *remove* is for `cachemounts.remove_cache`. Raises `StoreError`
+    while another process uses the store.
     """
     with store.alone():
-        found = collectable(store)
-        left = sum(blob.size for blob in found)
-        gone = []
-        for blob in found:
+        found: list[Collectable | Cache] = [*collectable(store), *caches(store.root)]
+        found.sort(key=lambda one: (one.used, one.name))
+        left = sum(one.size for one in found)
+        gone: list[Collectable | Cache] = []
+        for one in found:
             if left <= keep:
                 break
-            gone.append(blob)
-            left -= blob.size
+            gone.append(one)
+            left -= one.size
         if not dry:
-            for blob in gone:
-                store.remove(blob.digest)
+            for one in gone:
+                if isinstance(one, Cache):
+                    remove_cache(one, remove)
+                else:
+                    store.remove(one.digest)
             store.forget_lost()
         return gone
 
@@ -189,7 +209,15 @@ def usage(store: ContentStore) -> Usage:
     sizes = {digest: status.st_size for digest, status in store.blobs()}
     loose = [size for digest, size in sizes.items() if digest not in kept]
     total = sum(sizes.values())
-    return Usage(len(store.tags()), total - sum(loose), len(loose), sum(loose))
+    found = caches(store.root)
+    return Usage(
+        images=len(store.tags()),
+        tagged=total - sum(loose),
+        loose_blobs=len(loose),
+        loose=sum(loose),
+        caches=len(found),
+        cached=sum(cache.size for cache in found),
+    )
 
 
 def _reachable(store: ContentStore) -> set[Digest]:

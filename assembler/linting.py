@@ -45,7 +45,7 @@ class Finding:
 def lint(dockerfile: Dockerfile, scope: GlobalScope) -> list[Finding]:
     """Return all findings, by line; *scope* has the global arguments declared."""
     found = [*_stage_names(dockerfile), *_from_lines(dockerfile, scope)]
-    environments: dict[int, dict[str, str]] = {}
+    environments: dict[int, _Values] = {}
     for stage in dockerfile.stages:
         found += _Stage(dockerfile, stage, scope, environments).findings()
     found += _Guest(dockerfile).findings()
@@ -87,6 +87,14 @@ def _from_lines(dockerfile: Dockerfile, scope: GlobalScope) -> Iterator[Finding]
             yield _warning(stage.from_, "FromPlatformFlagConstDisallowed", text)
 
 
+@dataclass(frozen=True, slots=True)
+class _Values:
+    """What variables are at a stage's end: all of them, and those that the image keeps."""
+
+    environment: dict[str, str]
+    kept: dict[str, str]
+
+
 class _Stage:
     """One stage, gone through with the values its variables have."""
 
@@ -95,7 +103,7 @@ class _Stage:
         dockerfile: Dockerfile,
         stage: Stage,
         scope: GlobalScope,
-        environments: dict[int, dict[str, str]],
+        environments: dict[int, _Values],
     ) -> None:
         self._dockerfile = dockerfile
         self._stage = stage
@@ -103,9 +111,12 @@ class _Stage:
         self._scope = StageScope(scope)
         parent = dockerfile.stage_before(stage.from_.image, stage.index)
         self._workdir_known = parent is not None
+        self._kept: dict[str, str] = {}
         if parent is not None:
-            self._scope.environment |= environments[parent.index]
-        self._kept = dict(self._scope.environment)
+            # As in a build: a stage upon another has its ARGs too, but begins with what ENV said.
+            before = environments[parent.index]
+            self._kept |= before.kept
+            self._scope.environment |= before.environment | before.kept
         self._counts: dict[type[Instruction], int] = {}
 
     def findings(self) -> Iterator[Finding]:
@@ -113,7 +124,7 @@ class _Stage:
             yield from self._variables(instruction)
             yield from self._one(instruction)
             self._declare(instruction)
-        self._environments[self._stage.index] = self._kept
+        self._environments[self._stage.index] = _Values(self._scope.environment, self._kept)
 
     def _variables(self, instruction: Instruction) -> Iterator[Finding]:
         lookup = Recording(self._scope.lookup)

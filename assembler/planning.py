@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assembler.dockerfile import ExpansionError, expand, expand_instruction
+from assembler.dockerfile import ExpansionError, expand, expand_instruction, run_mounts
 from assembler.dockerfile import instructions as ast
+from assembler.dockerfile.mounts import SecretMount
+from assembler.downloads import OFFLINE
 from assembler.errors import BuildError, DockerfileError
+from assembler.runmounts import NO_CACHE_SOURCE, NO_SSH, missing_secret
 from layers.descriptor import Platform
 from layers.errors import InvalidReference
 from layers.reference import Reference, parse_source
 from layers.sources import Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Container, Iterable, Iterator, Mapping
 
     from assembler.dockerfile import Dockerfile, Instruction, Stage
     from assembler.scope import GlobalScope
     from layers.reference import LocalReference
 
 SCRATCH = "scratch"
-_WAYS_OUT = {
-    "RUN": "build the image up to here elsewhere and use it in FROM (oci-archive:FILE works)",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +82,7 @@ def check_supported(instructions: Iterable[Instruction]) -> None:
     """Raise `DockerfileError` for the first instruction that cannot be done."""
     for instruction in instructions:
         if isinstance(instruction, ast.Run):
-            way_out = _WAYS_OUT[instruction.keyword]
-            raise instruction.location.error(
-                f"{instruction.keyword} is not supported yet; {way_out}"
-            )
+            _check_run(instruction)
         if isinstance(instruction, ast.Add) and any(map(_is_git, instruction.sources)):
             raise instruction.location.error(
                 "ADD: git sources are not supported; clone it first and COPY the folder, or ADD an "
@@ -93,10 +90,57 @@ def check_supported(instructions: Iterable[Instruction]) -> None:
             )
 
 
+def _check_run(run: ast.Run) -> None:
+    if run.security != "sandbox":
+        raise run.location.error(
+            f"RUN: --security={run.security} is not supported, no RUN gets privileges here; build "
+            "the image up to here elsewhere and use it in FROM (oci-archive:FILE works)"
+        )
+    if run.devices:
+        raise run.location.error(
+            f"RUN: --device={run.devices[0]} is not supported, no RUN gets devices here; leave it "
+            "out, or build the image up to here elsewhere and use it in FROM"
+        )
+    for mount in run.mounts:
+        kind = mount.text("type").lower()
+        if kind == "ssh":
+            raise run.location.error(f"RUN: {NO_SSH}")
+        if kind == "cache" and (mount.text("from") or mount.text("source")):
+            raise run.location.error(f"RUN: {NO_CACHE_SOURCE}")
+
+
+def check_secrets(instructions: Iterable[Instruction], given: Container[str]) -> None:
+    """Raise `DockerfileError` for the first RUN that requires a secret that was not *given*."""
+    for instruction in instructions:
+        if isinstance(instruction, ast.Run):
+            # One with variables is understood, and checked again, where it is done.
+            plain = [mount for mount in instruction.mounts if not mount.variable]
+            for mount in run_mounts(replace(instruction, mounts=tuple(plain))):
+                if (
+                    isinstance(mount, SecretMount)
+                    and mount.required
+                    and mount.identity not in given
+                ):
+                    raise instruction.location.error(f"RUN: {missing_secret(mount.identity)}")
+
+
+def check_offline(instructions: Iterable[Instruction]) -> None:
+    """Raise `DockerfileError` for the first ADD that would fetch something."""
+    for instruction in instructions:
+        if isinstance(instruction, ast.Add):
+            for source in instruction.sources:
+                if source.startswith(("http://", "https://")):
+                    raise instruction.location.error(f"ADD: {source}: {OFFLINE}")
+
+
 def find_origin(
-    dockerfile: Dockerfile, name: str, index: int, contexts: Mapping[str, str]
+    dockerfile: Dockerfile,
+    name: str,
+    index: int,
+    contexts: Mapping[str, str],
+    flag: str = "--from",
 ) -> Stage | None:
-    """Return the stage that `--from=NAME` in stage *index* means; `None` for an image or context.
+    """Return the stage that *flag*`=NAME` in stage *index* means; `None` for an image or context.
 
     Raises `BuildError` for a stage that is not before it.
     """
@@ -106,23 +150,33 @@ def find_origin(
     if found is None and name.isascii() and name.isdigit():
         found = dockerfile.find(name)
         if found is None or found.index >= index:
-            raise BuildError(f"--from={name}: there is no stage of that number before this one")
+            raise BuildError(f"{flag}={name}: there is no stage of that number before this one")
     if found is None and any(stage.name == name.lower() for stage in dockerfile.stages[index:]):
-        raise BuildError(f"--from={name}: that stage does not come before this one; move it up")
+        raise BuildError(f"{flag}={name}: that stage does not come before this one; move it up")
     return found
 
 
 def _origins(dockerfile: Dockerfile, stage: Stage, contexts: Mapping[str, str]) -> Iterator[Stage]:
     for instruction in stage.instructions:
-        if isinstance(instruction, ast.Copy) and instruction.origin:
+        for flag, origin in _named_origins(instruction):
             try:
-                found = find_origin(dockerfile, instruction.origin, stage.index, contexts)
+                found = find_origin(dockerfile, origin, stage.index, contexts, flag)
                 if found is None:
-                    origin_reference(instruction.origin, contexts)
+                    origin_reference(origin, contexts)
             except (BuildError, InvalidReference) as error:
-                raise instruction.location.error(f"COPY: {error}") from None
+                raise instruction.location.error(f"{instruction.keyword}: {error}") from None
             if found is not None:
                 yield found
+
+
+def _named_origins(instruction: Instruction) -> Iterator[tuple[str, str]]:
+    """Yield the stages and images that an instruction reads, each with the flag that names it."""
+    if isinstance(instruction, ast.Copy) and instruction.origin:
+        yield "--from", instruction.origin
+    if isinstance(instruction, ast.Run):
+        for mount in instruction.mounts:
+            if mount.text("from"):
+                yield "--mount: from", mount.text("from")
 
 
 def origin_reference(name: str, contexts: Mapping[str, str]) -> Reference | LocalReference | Path:

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from assembler.buildsecrets import read_secrets
 from assembler.errors import BuildError
 from layers.reference import Reference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from assembler.buildsecrets import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How RUNs are done. *sandbox* names a way to isolate them; `auto` is the best that works."""
+
+    sandbox: str = "auto"
+    timeout: float | None = None
+    """Seconds that one RUN may take; `None` is without end."""
+    output_limit: int = 64 << 20
+    """Bytes that one RUN may print."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +40,8 @@ class Request:
     arguments: Mapping[str, str]
     labels: Mapping[str, str]
     cache: bool = True
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
+    run: RunOptions = field(default_factory=RunOptions)
 
     @property
     def context_name(self) -> str:
@@ -46,8 +62,10 @@ class Request:
         labels: Sequence[str] = (),
         *,
         cache: bool = True,
+        secrets: Sequence[str] = (),
+        run: RunOptions | None = None,
     ) -> Self:
-        """Read the options' text; raise `BuildError` for what is wrong there."""
+        """Read the options' text, and the secrets; raise `BuildError` for what is wrong there."""
         if context == "-" and file == "-":
             raise BuildError("the context and the Dockerfile cannot both come on standard input")
         return cls(
@@ -59,6 +77,8 @@ class Request:
             arguments=dict(map(_parse_argument, arguments)),
             labels=dict(map(_parse_label, labels)),
             cache=cache,
+            secrets=read_secrets(secrets, os.environ),
+            run=run or RunOptions(),
         )
 
 

@@ -34,6 +34,18 @@ def platform_args(target: Platform) -> dict[str, str]:
     }
 
 
+def proxy_environment(given: Mapping[str, str]) -> dict[str, str]:
+    """Return the proxies among the build arguments, under both cases of their names.
+
+    Of two cases of one name the lower one counts, as in BuildKit.
+    """
+    found: dict[str, str] = {}
+    for name in sorted(given):
+        if name.upper() in _PROXIES and given[name]:
+            found |= {name.upper(): given[name], name.lower(): given[name]}
+    return found
+
+
 @dataclass(slots=True)
 class Arguments:
     """The build arguments that were given, and which of them somebody declared."""
@@ -78,12 +90,19 @@ class StageScope:
 
     outer: GlobalScope
     environment: dict[str, str] = field(default_factory=dict)
+    declared: dict[str, str] = field(default_factory=dict)
+    """The stage's ARGs in their order, with their values; empty where there is none."""
+
+    def inherit(self) -> StageScope:
+        """Return the scope of a stage that begins with this one: it has its ARGs too."""
+        return StageScope(self.outer, dict(self.environment), dict(self.declared))
 
     def declare(self, name: str, default: str | None) -> str | None:
         """Declare an ARG; without a value of its own it takes the global one."""
         value = self.outer.arguments.value(name, default)
         if value is None:
             value = self.outer.lookup(name)
+        self.declared[name] = value or ""
         if value is not None:
             self.environment[name] = value
         return value

@@ -29,6 +29,31 @@ def resolve_user(tree: Tree, user: str) -> tuple[int, int]:
     return uid, gid
 
 
+def supplementary_groups(tree: Tree, user: str) -> tuple[int, ...]:
+    """Return the groups of a process of that USER: its own, then those that list it as a member.
+
+    As in BuildKit, a user whose group was named has that one alone, and no USER means root.
+    """
+    user = user or "0"
+    _, gid = resolve_user(tree, user)
+    name, _, group = user.partition(":")
+    record = _record(tree, name or "0")
+    if group or record is None:
+        return (gid,)
+    found = [gid]
+    for fields in _records(tree, b"etc/group"):
+        number = _number(fields[2]) if len(fields) > 3 else None
+        if number is not None and record[0] in fields[3].split(",") and number not in found:
+            found.append(number)
+    return tuple(found)
+
+
+def home_of(tree: Tree, user: str) -> str:
+    """Return the home directory that `/etc/passwd` gives a USER; `/` if it gives none."""
+    record = _record(tree, user.partition(":")[0] or "0")
+    return (record[5] if record is not None and len(record) > 5 else "") or "/"
+
+
 def resolve_owner(tree: Tree, owner: str) -> tuple[int, int]:
     """Return (uid, gid) for `--chown`: as for USER, but a number alone is the group's too."""
     number = _number(owner)
@@ -38,16 +63,25 @@ def resolve_owner(tree: Tree, owner: str) -> tuple[int, int]:
 def _user(tree: Tree, name: str) -> tuple[int, int]:
     if not name:
         return 0, 0
+    record = _record(tree, name)
+    if record is not None:
+        return int(record[2]), int(record[3])
+    number = _number(name)
+    if number is None:
+        raise BuildError(f"the user {name!r} is not in the image's /etc/passwd; use its number")
+    return number, 0
+
+
+def _record(tree: Tree, name: str) -> list[str] | None:
+    """Return the first sound record of `/etc/passwd` with that name or uid."""
     number = _number(name)
     for fields in _records(tree, b"etc/passwd"):
         if len(fields) < 4:
             continue
         uid, gid = _number(fields[2]), _number(fields[3])
         if uid is not None and gid is not None and (fields[0] == name or uid == number):
-            return uid, gid
-    if number is None:
-        raise BuildError(f"the user {name!r} is not in the image's /etc/passwd; use its number")
-    return number, 0
+            return fields
+    return None
 
 
 def _group(tree: Tree, name: str) -> int:

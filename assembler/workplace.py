@@ -13,6 +13,7 @@ from assembler.builder import Replayed
 from assembler.context import open_context
 from assembler.copysource import TreeSource
 from assembler.downloads import download
+from assembler.errors import BuildError
 from layers import descriptor as media
 from layers.changes import Changes
 from layers.descriptor import Descriptor
@@ -21,6 +22,7 @@ from layers.merge import LayerIndex, apply_layer
 from layers.spool import NamedSpool, Spool, StoredFile
 from layers.store import Remembered
 from layers.tarindex import Kind, index_layer
+from layers.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,11 +31,11 @@ if TYPE_CHECKING:
     from assembler.copysource import FolderSource, Source
     from assembler.dockerfile import Dockerfile
     from assembler.progress import Progress
+    from assembler.running import RunStep
     from layers.image import Image
     from layers.reference import LocalReference, Reference
     from layers.session import Session
     from layers.sources import Wanted
-    from layers.tree import Tree
 
 
 @dataclass(slots=True)
@@ -100,6 +102,14 @@ class Workplace:
         """See `Hands`."""
         self.session.store.remember(key, Remembered(layer))
 
+    def fidelity(self) -> str:
+        """See `Hands`."""
+        return "none"
+
+    def run(self, step: RunStep, tree: Tree, key: str) -> Descriptor:
+        """See `Hands`."""
+        raise BuildError("there is no sandbox yet to run it in; build it elsewhere up to here")
+
     def open(self, source: Reference | LocalReference, wanted: Wanted) -> tuple[Image, Tree]:
         """Open an image once; who edits the tree must copy it."""
         key = f"{source} {wanted.platform}"
@@ -115,6 +125,8 @@ class Workplace:
         found = planning.find_origin(self.dockerfile, origin, stage, self.contexts)
         if found is not None:
             return TreeSource(self.trees[found.index], f"the stage {origin}")
+        if origin == planning.SCRATCH and planning.context_for(origin, self.contexts) is None:
+            return TreeSource(Tree(), "scratch")
         reference = planning.origin_reference(origin, self.contexts)
         if isinstance(reference, Path):
             return self._folder(reference, origin)

@@ -68,6 +68,8 @@ class Session:
     limits: Limits = field(default_factory=Limits)
     observer: Observer = field(default_factory=Silent)
     stop: threading.Event = field(default_factory=threading.Event)
+    offline: bool = False
+    """Whether no registry may be asked, for what the store lacks."""
 
     def check(self) -> None:
         """Raise `Cancelled` once the work was told to stop."""

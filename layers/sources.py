@@ -16,7 +16,7 @@ from layers.descriptor import (
     choose_platform,
     is_attestation,
 )
-from layers.errors import MalformedImage, PlatformNotFound
+from layers.errors import MalformedImage, PlatformNotFound, RegistryUnavailable
 from layers.image import JSON_LIMIT, Image, Index, Manifest, manifest_kind
 from layers.layout import Layout, choose_tag
 from layers.reference import LocalReference, Reference
@@ -104,9 +104,7 @@ def _open_local(source: LocalReference, session: Session, wanted: Wanted) -> Ite
 
 @contextmanager
 def _open_registry(source: Reference, session: Session, wanted: Wanted) -> Iterator[Image]:
-    from layers.registry import Patience, Registry  # oras and requests take 0.3 s to import
-
-    registry = Registry(source, Patience(sleep=session.sleep))
+    registry = _NoRegistry(source) if session.offline else _registry(source, session)
     blobs = RegistryBlobs(registry, session)
     try:
         yield _load(str(source), blobs.root(source), blobs, wanted)
@@ -114,10 +112,55 @@ def _open_registry(source: Reference, session: Session, wanted: Wanted) -> Itera
         registry.close()
 
 
+def _registry(source: Reference, session: Session) -> Registry:
+    from layers.registry import Patience, Registry  # oras and requests take 0.3 s to import
+
+    return Registry(source, Patience(sleep=session.sleep))
+
+
+class _Remote(Protocol):
+    """What is asked of a registry."""
+
+    def manifest(self, tag: str | None, digest: Digest | None) -> tuple[bytes, str, Digest]: ...
+
+    def blob(self, blob: Descriptor) -> Iterator[bytes]: ...
+
+    def clone(self) -> _Remote: ...
+
+    def close(self) -> None: ...
+
+
+class _NoRegistry:
+    """Stands for the registry of *source* where none may be contacted: it has nothing."""
+
+    def __init__(self, source: Reference) -> None:
+        self._source = source
+
+    def manifest(self, tag: str | None, digest: Digest | None) -> tuple[bytes, str, Digest]:
+        raise self._refusal("it")
+
+    def blob(self, blob: Descriptor) -> Iterator[bytes]:
+        raise self._refusal(f"its blob {blob.digest}")
+
+    def clone(self) -> _NoRegistry:
+        return self
+
+    def close(self) -> None:
+        pass
+
+    def _refusal(self, what: str) -> RegistryUnavailable:
+        name = f"{self._source.familiar}:{self._source.tag}" if self._source.tag else self._source
+        return RegistryUnavailable(
+            f"{name}: {what} is not in the store, and --offline contacts no registry; while there "
+            f"is a network, run golem-assemble pull {name}, or bring a copy along: --build-context "
+            f"{name}=oci-archive:FILE"
+        )
+
+
 class RegistryBlobs:
     """A `BlobSource` that fetches what the store lacks and reads everything from the store."""
 
-    def __init__(self, registry: Registry, session: Session) -> None:
+    def __init__(self, registry: _Remote, session: Session) -> None:
         self._registry = registry
         self._session = session
 

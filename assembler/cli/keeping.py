@@ -185,6 +185,7 @@ def df(store: o.Store = None, debug: o.Debug = False) -> None:
             ["TYPE", "TOTAL", "SIZE", "RECLAIMABLE"],
             ["Images", str(used.images), _size(used.tagged), _size(0)],
             ["Loose blobs", str(used.loose_blobs), _size(used.loose), _size(used.loose)],
+            ["Cache mounts", str(used.caches), _size(used.cached), _size(used.cached)],
         ]
     )
 
@@ -197,15 +198,15 @@ def prune(
     store: o.Store = None,
     debug: o.Debug = False,
 ) -> None:
-    """Remove what no name leads to: layers of untagged builds and of bases, the oldest first."""
+    """Remove what no name leads to, layers and RUN's caches, the longest unused first."""
     from assembler import images
     from layers.store import ContentStore, default_root
 
     limit = _parse_size(keep)
     gone = images.prune(ContentStore(store or default_root()), limit, dry=dry)
-    for blob in gone:
-        typer.echo(f"{'would remove' if dry else 'removed'} {blob.digest}  {_size(blob.size)}")
-    total = _size(sum(blob.size for blob in gone))
+    for one in gone:
+        typer.echo(f"{'would remove' if dry else 'removed'} {one.name}  {_size(one.size)}")
+    total = _size(sum(one.size for one in gone))
     typer.echo(f"{'reclaimable' if dry else 'reclaimed'}: {total}")
 
 

@@ -10,7 +10,6 @@ import typer
 
 from assembler.cli import options as o
 from assembler.cli.working import working
-from assembler.errors import BuildError
 
 if TYPE_CHECKING:
     from assembler.assembling import Assembled
@@ -26,6 +25,7 @@ Examples:
   golem-assemble build --build-context debian:latest=oci:base .
   golem-assemble build -t mine --output type=oci,dest=mine.tar .
   golem-assemble build --preset small --source-date-epoch 0 .
+  golem-assemble build --secret id=token,env=HOME --run-timeout 600 .
 """
 _CONVERT_EXAMPLES = """\
 \b
@@ -93,8 +93,16 @@ def build(
     ] = None,
     secret: Annotated[
         list[str] | None,
-        typer.Option("--secret", metavar="ID", help="Not supported yet: secrets are for RUN."),
+        typer.Option(
+            "--secret",
+            metavar="id=NAME[,src=FILE|,env=VARIABLE]",
+            help="What RUN --mount=type=secret,id=NAME sees.",
+        ),
     ] = None,
+    sandbox: o.Sandbox = "auto",
+    run_timeout: o.RunTimeout = None,
+    run_output_limit: o.RunOutputLimit = "64MiB",
+    offline: o.Offline = False,
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Do every step, whatever is remembered.")
     ] = False,
@@ -118,19 +126,16 @@ def build(
     from assembler.destination import Destination
     from assembler.request import Request
 
-    if secret:
-        raise BuildError(
-            f"--secret {secret[0]}: secrets are for RUN, which is not supported yet; send them to "
-            "the task when it runs"
-        )
     squashfs = o.squashfs_options(compression, level, preset, block_size, processors)
     request = Request.of(
         context, file, tag or (), target, build_context or (), build_arg or (), label or (),
-        cache=not no_cache,
+        cache=not no_cache, secrets=secret or (),
+        run=o.run_options(sandbox, run_timeout, run_output_limit),
     )  # fmt: skip
     destination = Destination.parse(output)
     settings = o.settings(destination, squashfs, platform, source_date_epoch, keep_user)
-    with working(store, o.limits(limit), "none" if quiet else progress) as work:
+    mode = "none" if quiet else progress
+    with working(store, o.limits(limit), mode, offline=offline) as work:
         result = building.build(request, settings, work.session, work.progress)
     _tell(result, work.progress, quiet, report)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,9 @@ import typer
 
 from assembler.assembling import Settings, chosen_epoch
 from assembler.destination import SUFFIXES
+from assembler.dockerfile.sizes import parse_memory
+from assembler.dockerfile.words import WordError
+from assembler.request import RunOptions
 from assembler.squashfs import COMPRESSIONS, PRESETS, SquashfsOptions
 from assembler.views import MODES
 from layers.descriptor import Platform
@@ -100,6 +104,23 @@ LimitOption = Annotated[
     list[str] | None,
     typer.Option("--limit", metavar="NAME=N", help="Raise a limit on what images may hold."),
 ]
+Sandbox = Annotated[
+    str, typer.Option("--sandbox", metavar="auto|NAME", help="How RUN is isolated.")
+]
+RunTimeout = Annotated[
+    str | None,
+    typer.Option(
+        "--run-timeout", metavar="SECONDS|none", help="What one RUN may take; default no limit."
+    ),
+]
+RunOutputLimit = Annotated[
+    str,
+    typer.Option("--run-output-limit", metavar="BYTES", help="What one RUN may print, as 64MiB."),
+]
+Offline = Annotated[
+    bool,
+    typer.Option("--offline", help="Contact no registry, fetch no URL, give RUN no network."),
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 
@@ -132,6 +153,27 @@ def squashfs_options(
         return SquashfsOptions(compression, level, block_size, processors)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def run_options(sandbox: str, timeout: str | None, output_limit: str) -> RunOptions:
+    """Read the options about RUN; a timeout of `none` or 0 is none."""
+    try:
+        limit = parse_memory(output_limit)
+    except WordError as error:
+        raise typer.BadParameter(str(error), param_hint="--run-output-limit") from None
+    return RunOptions(sandbox, _seconds(timeout), limit)
+
+
+def _seconds(text: str | None) -> float | None:
+    if text is None or text == "none":
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < math.inf:
+        raise typer.BadParameter("write it as seconds, or none", param_hint="--run-timeout")
+    return seconds or None
 
 
 def settings(

@@ -29,7 +29,9 @@ class Work:
 
 
 @contextmanager
-def working(store: Path | None, limits: Limits, mode: str) -> Iterator[Work]:
+def working(
+    store: Path | None, limits: Limits, mode: str, *, offline: bool = False
+) -> Iterator[Work]:
     """Open the store and a view; whatever happens, the view is closed and threads are told."""
     try:
         view = NoView() if mode == "none" else make_view(mode)
@@ -39,7 +41,7 @@ def working(store: Path | None, limits: Limits, mode: str) -> Iterator[Work]:
     session = None
     try:
         content = ContentStore(store or default_root())
-        session = Session(content, limits, progress)
+        session = Session(content, limits, progress, offline=offline)
         with content.in_use():
             yield Work(session, progress)
     finally:

@@ -3,7 +3,7 @@
 words, flags     what an instruction's text is cut into; JSON arrays; `--name=value`
 heredocs         here-documents
 lexer            directives, comments, continuations, here-documents -> logical lines
-parser, copying  logical lines -> typed `instructions`
+parser, copying  logical lines -> typed `instructions`; `mounts` of RUN
 stages           the whole file; `parse` is the entry
 expansion        `$NAME` and its forms, `patterns` in them; `expanding` knows where they apply
 
@@ -23,6 +23,7 @@ from assembler.dockerfile.expansion import (
 )
 from assembler.dockerfile.instructions import ExecForm, Instruction, ShellForm
 from assembler.dockerfile.lexer import Location
+from assembler.dockerfile.mounts import run_mounts
 from assembler.dockerfile.stages import Dockerfile, Stage, parse, parse_trigger
 
 __all__ = [
@@ -40,4 +41,5 @@ __all__ = [
     "expand_words",
     "parse",
     "parse_trigger",
+    "run_mounts",
 ]

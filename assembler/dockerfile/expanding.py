@@ -58,6 +58,13 @@ def _changes(instruction: ast.Instruction, lookup: Lookup, escape: str) -> dict[
             return {"signal": one(signal)}
         case ast.Copy() | ast.Add():
             return _copying(instruction, one, lookup)
+    return _flags(instruction, one)
+
+
+def _flags(instruction: ast.Instruction, one: Callable[[str], str]) -> dict[str, Any]:
+    """Expand RUN's mounts; what it runs is the shell's business."""
+    if isinstance(instruction, ast.Run) and instruction.mounts:
+        return {"mounts": tuple(mount.expand(one) for mount in instruction.mounts)}
     return {}
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from assembler.dockerfile.heredocs import Heredoc
     from assembler.dockerfile.lexer import Location
+    from assembler.dockerfile.mounts import MountText
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -189,11 +190,11 @@ class Add(_Copying):
 
 @dataclass(frozen=True, slots=True)
 class Run(Instruction):
-    """`RUN [flags] COMMAND`; mounts and devices as they are written."""
+    """`RUN [flags] COMMAND`; mounts are cut up, what they mean is told by `run_mounts`."""
 
     command: Command
     heredocs: tuple[Heredoc, ...] = ()
-    mounts: tuple[str, ...] = ()
+    mounts: tuple[MountText, ...] = ()
     network: str = "default"
     security: str = "sandbox"
     devices: tuple[str, ...] = ()

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from assembler.dockerfile import instructions as ast
 from assembler.dockerfile.copying import parse_copying
 from assembler.dockerfile.durations import parse_duration
+from assembler.dockerfile.expansion import ExpansionError, expand
 from assembler.dockerfile.flags import Flags, parse_flags
 from assembler.dockerfile.lexer import LogicalLine
+from assembler.dockerfile.mounts import MountText, parse_mount
 from assembler.dockerfile.words import (
     SPACE,
     WordError,
@@ -159,7 +161,7 @@ def _entrypoint(line: LogicalLine, _: Flags, __: str) -> Instruction:
     return ast.Entrypoint(line.location, _command(line.rest))
 
 
-def _run(line: LogicalLine, flags: Flags, _: str) -> Instruction:
+def _run(line: LogicalLine, flags: Flags, escape: str) -> Instruction:
     command = _command(line.rest)
     if isinstance(command, ast.ExecForm) and not refuse_nul(command.words):
         raise WordError("the JSON array is empty; name a program in it")
@@ -167,11 +169,26 @@ def _run(line: LogicalLine, flags: Flags, _: str) -> Instruction:
         line.location,
         command,
         heredocs=line.heredocs,
-        mounts=flags.all("mount"),
+        mounts=tuple(_mount(text, escape) for text in flags.all("mount")),
         network=_one_of("network", flags, _NETWORKS),
         security=_one_of("security", flags, _SECURITIES),
         devices=flags.all("device"),
     )
+
+
+def _mount(text: str, escape: str) -> MountText:
+    """Check what does not depend on the stage's variables; without any, that is all."""
+    mount = MountText.parse(text)
+    if not mount.variable:
+        try:
+            parse_mount(mount.expand(lambda value: expand(value, _no_value, escape)))
+        except ExpansionError as error:
+            raise WordError(f"--mount: {error}") from None
+    return mount
+
+
+def _no_value(_: str) -> None:
+    return None
 
 
 def _one_of(name: str, flags: Flags, allowed: tuple[str, ...]) -> str:

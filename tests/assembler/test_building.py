@@ -100,6 +100,11 @@ def test_the_stages_that_the_target_needs_are_planned():
     assert [one.stage.index for one in plan(text).stages] == [0, 1, 3]
     text = "FROM a AS x\nFROM b\nCOPY --from=x p /\nCOPY --from=busybox p /"
     assert len(plan(text, {"x": "oci:y"}).stages) == 1
+    text = (
+        "FROM a AS x\nFROM b AS y\nFROM c\nRUN --mount=from=x,target=/x --mount=from=z,target=/z w"
+    )
+    assert [one.stage.index for one in plan(text).stages] == [0, 2]
+    assert [one.stage.index for one in plan(text, {"x": "oci:y"}).stages] == [2]
 
 
 def test_global_arguments_and_platforms_reach_from():
@@ -121,7 +126,13 @@ def test_named_contexts_take_the_place_of_images_and_stages():
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("FROM x\nRUN a", "Dockerfile:2: RUN is not supported yet; build the image"),
+        ("FROM x\nRUN --security=insecure a", "Dockerfile:2: RUN: --security=insecure is not supp"),
+        ("FROM x\nRUN --device=y a", "Dockerfile:2: RUN: --device=y is not supported"),
+        ("FROM x\nRUN --mount=type=ssh a", "Dockerfile:2: RUN: --mount: type=ssh is not supported"),
+        ("FROM x\nRUN --mount=type=cache,from=y,target=z a", "Dockerfile:2: RUN: --mount: a cache"),
+        ("FROM x AS a\nRUN --mount=from=a,target=z b", "RUN: --mount: from=a: that stage does not"),
+        ("FROM x\nRUN --mount=from=1,target=z b", "RUN: --mount: from=1: there is no stage"),
+        ("FROM x\nRUN --mount=from=Bad!,target=z b", "Dockerfile:2: RUN: "),
         ("FROM x\nADD https://x/y.git a", "Dockerfile:2: ADD: git sources are not supported"),
         ("FROM x\nADD git@x:y a", "git sources are not supported"),
         ("FROM x AS a\nCOPY --from=a b c", "Dockerfile:2: COPY: --from=a: that stage does not"),

@@ -20,6 +20,7 @@ from assembler.dockerfile import (
     expand_words,
     parse,
 )
+from assembler.dockerfile.mounts import MountText
 from assembler.dockerfile.patterns import Pattern, PatternError, substitute, trim
 from assembler.errors import DockerfileError
 
@@ -292,7 +293,8 @@ def expanded(text, escape="\\"):
         ("COPY --exclude=$b c d", "exclude", ("$b",)),
         ("ADD --checksum=$b c d", "checksum", "3"),
         ("ADD $b d", "sources", ("3",)),
-        ("RUN --mount=type=$b $b", "mounts", ("type=$b",)),
+        ("RUN --mount=id=$b,target=/$a $b", "mounts",
+         (MountText((("id", "3"), ("target", "/1 2"))),)),
         ("ARG c=$b", "arguments", (("c", "$b"),)),
         ("ONBUILD ENV c=$b", "expression", "ENV c=$b"),
         ('SHELL ["$b"]', "words", ("$b",)),

@@ -9,6 +9,7 @@ import pytest
 from assembler.dockerfile import ExecForm, ShellForm, parse
 from assembler.dockerfile import instructions as ast
 from assembler.dockerfile.durations import parse_duration
+from assembler.dockerfile.mounts import MountText
 from assembler.dockerfile.words import WordError
 from assembler.errors import DockerfileError
 
@@ -69,7 +70,8 @@ def fields(text):
         ('RUN ["a", "b"]', (ast.Run, {"command": ExecForm(("a", "b"))})),
         ("RUN --mount=type=cache,target=/a --mount=type=tmpfs --network=none --security=insecure "
          "--device=x a", (ast.Run, {
-             "command": ShellForm("a"), "mounts": ("type=cache,target=/a", "type=tmpfs"),
+             "command": ShellForm("a"), "mounts": (
+                 MountText((("type", "cache"), ("target", "/a"))), MountText((("type", "tmpfs"),))),
              "network": "none", "security": "insecure", "devices": ("x",)})),
         ("COPY a b /c", (ast.Copy, {"sources": ("a", "b"), "destination": "/c"})),
         ('COPY ["a b", "/c d"]', (ast.Copy, {"sources": ("a b",), "destination": "/c d"})),
