@@ -175,8 +175,8 @@ class _Stage:
         for name in names:
             if _SECRET.search(name) and not _NO_SECRET.search(name):
                 text = (
-                    f"{name} looks like a secret, and whoever has the image reads it; send it to "
-                    "the task when it runs"
+                    f"{name} looks like a secret, and whoever has the image reads it; use RUN "
+                    "--mount=type=secret, or send it to the task when it runs"
                 )
                 yield _warning(instruction, "SecretsUsedInArgOrEnv", text)
 

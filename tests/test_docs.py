@@ -54,7 +54,9 @@ def sandbox(tmp_path_factory):
     environment = os.environ | {
         "PATH": f"{BIN}:{os.environ['PATH']}",
         "XDG_CACHE_HOME": str(folder / "cache"),
+        "TOKEN": "not so secret",
     }
+    (folder / "token.txt").write_text("not so secret")
     layout = oci_layout(folder / "base", [LAYER], CONFIG)
     shutil.copytree(layout.path, folder / "layout")
     oci_archive(folder / "base.tar", layout)

@@ -25,7 +25,7 @@ Examples:
   golem-assemble build --build-context debian:latest=oci:base .
   golem-assemble build -t mine --output type=oci,dest=mine.tar .
   golem-assemble build --preset small --source-date-epoch 0 .
-  golem-assemble build --secret id=token,env=HOME --run-timeout 600 .
+  golem-assemble build --secret id=token,src=token.txt --run-timeout 600 .
 """
 _CONVERT_EXAMPLES = """\
 \b

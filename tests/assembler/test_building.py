@@ -8,7 +8,7 @@ import pytest
 from trees import Bytes, directory, file, link, tree
 
 from assembler import planning
-from assembler.builder import Builder, Manner, expand_ports, is_signal, scratch_config
+from assembler.builder import Builder, Manner, Replayed, expand_ports, is_signal, scratch_config
 from assembler.copystep import Times
 from assembler.dockerfile import parse
 from assembler.errors import BuildError, DockerfileError
@@ -21,8 +21,8 @@ from layers.digest import Digest
 from layers.errors import InvalidReference
 from layers.image import ImageConfig
 from layers.sources import Wanted
-from layers.tarindex import index_layer
-from layers.tree import Tree
+from layers.tarindex import Kind, index_layer
+from layers.tree import Node, Tree
 
 AMD = Platform("linux", "amd64")
 
@@ -36,10 +36,27 @@ def plan(text, contexts=None, target=None, **given):
 
 
 class Hands:
-    """Layers in memory; nothing is copied here."""
+    """Layers in memory; nothing is copied here, and a RUN leaves a file with its key."""
 
     def __init__(self):
         self.layers = []
+        self.ran = []
+        self.memory = {}
+
+    def replay(self, key, tree):
+        return Replayed(self.memory[key]) if key in self.memory else None
+
+    def remember(self, key, layer):
+        self.memory[key] = layer
+
+    def fidelity(self):
+        return "exact"
+
+    def run(self, step, tree, key):
+        self.ran.append(step)
+        with self.begin(tree) as changes:
+            changes.put(b"ran", Node(Kind.FILE, 0o644))
+            return self.commit(changes)
 
     def begin(self, tree):
         return Changes(tree, Memory)
@@ -64,12 +81,13 @@ class Memory(Bytes):
 class Built:
     """What a Dockerfile's instructions make of a base."""
 
-    def __init__(self, text, base=None, image=None, **given):
+    def __init__(self, text, base=None, image=None, hands=None, **given):
         self.warnings = []
+        self.cached = []
         self.tree = image or Tree()
-        self.hands = Hands()
+        self.hands = hands or Hands()
         config = ImageConfig(base or {"architecture": "amd64", "os": "linux"})
-        manner = Manner(Times(1000), "\\", self.warnings.append, print)
+        manner = Manner(Times(1000), "\\", self.warnings.append, self.cached.append)
         self.builder = Builder(self.tree, config, manner, self.hands)
         self.scope = StageScope(scope(**given))
         self.builder.begin_stage(self.scope)
@@ -262,6 +280,85 @@ def test_history_has_an_entry_for_each_instruction_and_a_layer_for_what_was_adde
     assert json.loads(config.serialize())["config"]["WorkingDir"] == "/x"
 
 
+def test_run_makes_a_layer_and_an_entry_of_the_history():
+    built = Built("ARG v=1\nENV w=2\nUSER 5:6\nWORKDIR /d\nRUN a $v\nLABEL x=y")
+    (step,) = built.hands.ran
+    assert step.command.words == ("/bin/sh", "-c", "a $v")
+    assert (step.command.uid, step.command.gid, step.command.groups) == (5, 6, (6,))
+    assert step.command.directory == "/d"
+    assert (step.command.environment["v"], step.command.environment["w"]) == ("1", "2")
+    assert step.place == "Dockerfile:6"
+    entry = built.config.data["history"][-2]
+    assert entry["created_by"] == "RUN |1 v=1 /bin/sh -c a $v"
+    assert entry["comment"] == "golem-assemble"
+    assert "empty_layer" not in entry
+    assert built.added == [b"d", b"ran"]
+    assert len(built.config.diff_ids) == 2
+
+
+def test_a_run_that_was_done_before_is_not_done_again():
+    built = Built("RUN a\nRUN b")
+    again = Built("RUN a\nRUN c", hands=built.hands)
+    assert [step.text for step in built.hands.ran] == ["a", "b", "c"]
+    assert again.cached == ["RUN a"]
+    assert len(again.config.diff_ids) == 2
+    Built("ENV x=1\nRUN a", hands=built.hands)
+    assert len(built.hands.ran) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("USER ghost\nRUN a", "Dockerfile:3: RUN: the user 'ghost' is not in"),
+        (
+            "WORKDIR /w\nRUN --mount=type=tmpfs,target=/ a",
+            "Dockerfile:3: RUN: --mount: target=/ is",
+        ),
+        (
+            "ARG t=ssh\nRUN --mount=type=$t a",
+            "Dockerfile:3: RUN: --mount: type=ssh is not supported",
+        ),
+        (
+            "ARG i=s\nRUN --mount=type=secret,id=$i,required a",
+            "Dockerfile:3: RUN: --mount: the secr",
+        ),
+    ],
+)
+def test_a_run_that_cannot_be_done_names_its_line(text, problem):
+    with pytest.raises(DockerfileError, match=problem):
+        Built(text)
+
+
+def test_required_secrets_are_asked_for_while_planning():
+    instructions = plan(
+        "FROM x\nRUN --mount=type=secret,id=a --mount=type=secret,id=b,required=true c\n"
+    ).target.stage.instructions
+    planning.check_secrets(instructions, {"b"})
+    with pytest.raises(DockerfileError, match=r"Dockerfile:2: RUN: --mount: the secret b is requ"):
+        planning.check_secrets(instructions, {"a"})
+
+
+def test_offline_what_would_be_fetched_is_refused_while_planning():
+    instructions = plan("FROM x\nADD a https://x/y z").target.stage.instructions
+    with pytest.raises(DockerfileError, match="Dockerfile:2: ADD: https://x/y: --offline fetches"):
+        planning.check_offline(instructions)
+    planning.check_offline(plan("FROM x\nADD a b").target.stage.instructions)
+
+
+def test_a_stage_upon_another_has_its_arguments_but_begins_with_what_env_said():
+    before = Built("ARG a=1\nENV b=2\nARG b=3\nRUN x")
+    scope = before.scope.inherit()
+    builder = Builder(Tree(), before.config, Manner(Times(0), "\\", print, print), before.hands)
+    builder.begin_stage(scope)
+    for instruction in parse("FROM x\nARG c\nRUN y").last.instructions:
+        builder.do(instruction, scope)
+    environment = before.hands.ran[-1].command.environment
+    assert (environment["a"], environment["b"]) == ("1", "2")
+    made_by = builder.result().data["history"][-1]["created_by"]
+    assert made_by == "RUN |3 a=1 b=2 c= /bin/sh -c y"
+    assert "c" not in before.scope.declared
+
+
 def test_triggers_are_taken_from_the_base_once():
     manner = Manner(Times(0), "\\", print, print)
     config = ImageConfig({"config": {"OnBuild": ["ENV a=b"]}})
@@ -312,6 +409,9 @@ def test_requests_are_read(monkeypatch):
     assert made.arguments == {"k": "v=w", "FROM_ENV": "e"}
     assert made.labels == {"l": ""}
     assert made.context_name == "x"
+    assert made.secrets == {}
+    assert (made.run.sandbox, made.run.timeout, made.run.output_limit) == ("auto", None, 64 << 20)
+    assert Request.of(".", secrets=["id=FROM_ENV"]).secrets["FROM_ENV"].data == b"e"
     assert Request.of("zip://some/where.zip").context_name == "where"
     assert Request.of("-").context_name == "context"
 
@@ -326,6 +426,7 @@ def test_requests_are_read(monkeypatch):
         ({"arguments": ["=x"]}, "NAME=VALUE"),
         ({"arguments": ["SURELY_UNSET"]}, "the environment has none"),
         ({"labels": ["=x"]}, "NAME=VALUE"),
+        ({"secrets": ["id=none"]}, "none cannot be read"),
         ({"context": "-", "file": "-"}, "both come on standard input"),
     ],
 )

@@ -31,6 +31,8 @@ def test_nothing_is_said_of_a_good_one():
         ("FROM --platform=linux/arm64 a\nVOLUME /v", (1, "FromPlatformFlagConstDisallowed")),
         ("FROM a\nVOLUME /v\nLABEL l=$none", (3, "UndefinedVar")),
         ("FROM a\nVOLUME /v\nARG x=$none", (3, "UndefinedVar")),
+        ("FROM a\nVOLUME /v\nRUN --mount=target=/a,src=$none b", (3, "UndefinedVar")),
+        ("FROM a\nVOLUME /v\nRUN --mount=target=${x b", (3, "Expansion")),
         ("FROM a\nVOLUME /v\nENV l=${x", (3, "Expansion")),
         ("FROM a\nVOLUME /v\nARG l=${x", (3, "Expansion")),
         ("FROM a\nVOLUME /v\nMAINTAINER me", (3, "MaintainerDeprecated")),
@@ -50,6 +52,15 @@ def test_nothing_is_said_of_a_good_one():
 )
 def test_each_rule_speaks_of_its_line(lines, rule):
     assert found(lines) == [rule]
+
+
+def test_what_a_shell_expands_is_the_shells_business():
+    assert found("FROM a\nVOLUME /v\nRUN echo $none ${broken") == []
+
+
+def test_a_stage_upon_another_knows_its_arguments_and_begins_with_its_env():
+    text = "FROM a AS x\nARG b=1\nENV c=2\nARG c=$none\nFROM x\nVOLUME /v\nLABEL l=$b m=$c\n"
+    assert found(text) == [(4, "UndefinedVar")]
 
 
 def test_rules_that_come_together():

@@ -4,10 +4,10 @@ import pytest
 from trees import directory, file, link, tree
 
 from assembler.errors import BuildError
-from assembler.users import resolve_user
+from assembler.users import home_of, resolve_user, supplementary_groups
 
-PASSWD = b"root:x:0:0:r:/root:/bin/sh\nme:x:1000:1001:m:/:/\nbad\nodd:x:y:z:::\n"
-GROUP = b"root:x:0:\nstaff:x:50:me\nbad\n"
+PASSWD = b"root:x:0:0:r:/root:/bin/sh\nme:x:1000:1001:m:/:/\nbad\nodd:x:y:z:::\nshort:x:5:5\n"
+GROUP = b"root:x:0:root\nstaff:x:50:me\nbad\nadm:x:4:root,me\nodd:x:y:me\nown:x:1001:me\n"
 
 
 @pytest.fixture
@@ -51,3 +51,33 @@ def test_a_huge_database_is_not_read():
     node.data = node.data._replace(size=1 << 30)
     with pytest.raises(BuildError, match="too many to read"):
         resolve_user(image, "me")
+
+
+@pytest.mark.parametrize(
+    ("user", "expected"),
+    [
+        ("", (0, 4)),
+        ("root", (0, 4)),
+        ("me", (1001, 50, 4)),
+        ("1000", (1001, 50, 4)),
+        ("me:", (1001, 50, 4)),
+        ("me:staff", (50,)),
+        ("1000:7", (7,)),
+        ("7", (0,)),
+    ],
+)
+def test_groups_are_those_that_list_the_user_unless_one_was_named(image, user, expected):
+    assert supplementary_groups(image, user) == expected
+
+
+@pytest.mark.parametrize(
+    ("user", "expected"),
+    [("", "/root"), ("root", "/root"), ("0:5", "/root"), ("me", "/"), ("7", "/"), ("short", "/")],
+)
+def test_a_home_is_what_the_database_says(image, user, expected):
+    assert home_of(image, user) == expected
+
+
+def test_without_databases_there_are_neither_groups_nor_homes():
+    assert supplementary_groups(tree(), "") == (0,)
+    assert home_of(tree(), "") == "/"

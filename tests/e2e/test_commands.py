@@ -318,6 +318,36 @@ def test_what_is_not_supported_is_refused_before_anything_is_fetched(run, tmp_pa
     assert done.stderr.startswith("golem-assemble: Dockerfile:3: RUN: --device=x is not supported")
 
 
+def test_offline_nothing_is_asked_for(run, tmp_path):
+    (tmp_path / "Dockerfile").write_text("FROM 127.0.0.1:1/none\nADD http://127.0.0.1:1/x /\n")
+    done = run("build", "--offline", ".", status=3)
+    assert done.stderr.startswith("golem-assemble: Dockerfile:2: ADD: http://127.0.0.1:1/x: --offl")
+    (tmp_path / "Dockerfile").write_text("FROM 127.0.0.1:1/none\n")
+    done = run("build", "--offline", ".", status=7)
+    assert "127.0.0.1:1/none:latest: it is not in the store, and --offline contacts" in done.stderr
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nVOLUME /v\n")
+    run("build", "--offline", "-q", "-o", "x.gvmi", ".")
+
+
+def test_a_secret_that_is_required_is_missed_before_anything_is_fetched(run, tmp_path):
+    text = "FROM 127.0.0.1:1/none\nRUN --mount=type=secret,id=key,required cat /run/secrets/key\n"
+    (tmp_path / "Dockerfile").write_text(text)
+    done = run("build", ".", status=3)
+    assert "Dockerfile:2: RUN: --mount: the secret key is required and was not" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--run-timeout", "soon"], "write it as seconds, or none"),
+        (["--run-timeout", "-1"], "write it as seconds, or none"),
+        (["--run-output-limit", "much"], "is no size"),
+    ],
+)
+def test_options_for_run_that_make_no_sense_are_refused(run, options, problem):
+    assert problem in run("build", *options, ".", status=2).stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "problem"),
     [

@@ -247,6 +247,23 @@ def test_a_digest_that_the_store_has_is_not_asked_for(session):
 
 
 @pytest.mark.usefixtures("no_network")
+@pytest.mark.usefixtures("no_network")
+def test_offline_what_the_store_lacks_is_refused_by_name(session):
+    session = Session(session.store, offline=True)
+    with pytest.raises(RegistryUnavailable, match=r"debian:12: it is not in the store, .*--offli"):
+        load("debian:12", session)
+    with pytest.raises(RegistryUnavailable, match=r"golem-assemble pull 127\.0\.0\.1:1/x:latest"):
+        load("127.0.0.1:1/x", session)
+    found = keep(session, TAR, tag="debian:12")
+    assert load("debian:12", session)[1] == [TAR]
+    assert load(f"127.0.0.1:1/x@{found.digest}", session)[1] == [TAR]
+    session.store.remove(Digest.of(TAR))
+    with pytest.raises(
+        RegistryUnavailable, match=rf"its blob {Digest.of(TAR)} is not in the store"
+    ):
+        load(f"127.0.0.1:1/x@{found.digest}", session)
+
+
 def test_a_tag_of_the_store_is_not_taken_for_another_digest(session):
     keep(session, TAR, tag="127.0.0.1:1/x:1")
     other = keep(session, TAR, TAR)
