@@ -13,6 +13,8 @@ from layers.tarheader import BLOCK, MTIME_MAX
 from layers.tarindex import Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from layers.tree import Node
 
 END = bytes(2 * BLOCK)
@@ -47,8 +49,39 @@ def link_header(path: bytes, target: bytes, node: Node) -> bytes:
     return _header(path, node, _TYPEFLAGS[Kind.HARDLINK], target, 0)
 
 
-def _header(name: bytes, node: Node, typeflag: bytes, linkname: bytes, size: int) -> bytes:
-    records: list[tuple[bytes, bytes]] = []
+def sparse_header(path: bytes, node: Node) -> bytes:
+    """Return all header blocks, and the map, of a file whose data have segments.
+
+    GNU tar's PAX format 1.0: the segments' bytes follow, one after another, padded to whole blocks.
+    """
+    data = node.data
+    if data is None or data.segments is None:
+        raise ValueError(f"{path!r} has no segments")
+    runs = [*data.segments, (data.size, 0)]  # the last one tells GNU tar where the file ends
+    numbers = [len(runs)] + [number for run in runs for number in run]
+    table = b"".join(b"%d\n" % number for number in numbers)
+    table += bytes(-len(table) % BLOCK)
+    size = len(table) + sum(length for _, length in runs)
+    records = [
+        (b"GNU.sparse.major", b"1"),
+        (b"GNU.sparse.minor", b"0"),
+        (b"GNU.sparse.name", path),
+        (b"GNU.sparse.realsize", b"%d" % data.size),
+    ]
+    # Readers that do not know the format unpack map and segments under this name.
+    name = b"GNUSparseFile.0/" + path.rpartition(b"/")[2][:80]
+    return _header(name, node, _TYPEFLAGS[Kind.FILE], b"", size, records) + table
+
+
+def _header(
+    name: bytes,
+    node: Node,
+    typeflag: bytes,
+    linkname: bytes,
+    size: int,
+    more: Sequence[tuple[bytes, bytes]] = (),
+) -> bytes:
+    records = list(more)
     uid, gid = node.uid, node.gid
     if len(name) > 100:
         records.append((b"path", name))

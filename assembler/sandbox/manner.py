@@ -1,0 +1,99 @@
+"""How a harvest is to be understood: whose files are, which times they may have. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from assembler.sandbox.attributes import OWNER
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+    from assembler.sandbox.attributes import Attributes
+
+Owner = tuple[int, int]
+_ID_MAX = 0xFFFFFFFE
+_ROOT = (0, 0)
+
+
+class Ownership(Protocol):
+    """Tells owners, as an image has them, of files on disk."""
+
+    def of(self, path: bytes, status: os.stat_result, marks: Attributes, *, existed: bool) -> Owner:
+        """Return the owner of *path*, which stood there before the command or did not."""
+        ...
+
+    def before(self, path: bytes, status: os.stat_result) -> Owner:
+        """Return the owner that *path* had before the command."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ExactOwners:
+    """Files belong to whom they seem to; root's are those of *hidden* owners where there is one."""
+
+    hidden: Mapping[bytes, Owner] = field(default_factory=dict)
+
+    def of(self, path: bytes, status: os.stat_result, marks: Attributes, *, existed: bool) -> Owner:
+        """Return the owner that is shown, or the hidden one that root stands for."""
+        del marks, existed
+        return self.before(path, status)
+
+    def before(self, path: bytes, status: os.stat_result) -> Owner:
+        """Return the owner that is shown, or the hidden one that root stands for."""
+        shown = status.st_uid, status.st_gid
+        return self.hidden.get(path, shown) if shown == _ROOT else shown
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedOwners:
+    """All files belong to one id; an attribute records to whom the command gave them."""
+
+    hidden: Mapping[bytes, Owner] = field(default_factory=dict)
+    """Owners before the command, where they are not root."""
+    default: Owner = _ROOT
+    """The user that the command ran as: what is new is his."""
+
+    def of(self, path: bytes, status: os.stat_result, marks: Attributes, *, existed: bool) -> Owner:
+        """Return the recorded owner, else the one before the command, else the default.
+
+        Programs that rewrite a file give the new one the owner that they saw of the old one, which
+        was root here: so a recorded root does not count where a hidden owner was.
+        """
+        del status
+        recorded = _parse(marks.get(OWNER))
+        if recorded is not None and not (recorded == _ROOT and path in self.hidden):
+            return recorded
+        return self.hidden.get(path, _ROOT) if existed else self.default
+
+    def before(self, path: bytes, status: os.stat_result) -> Owner:
+        """Return the owner before the command."""
+        del status
+        return self.hidden.get(path, _ROOT)
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """What a harvest must know beside the files."""
+
+    ownership: Ownership
+    latest: int | None = None
+    """Later times are set back to it (SOURCE_DATE_EPOCH)."""
+    made: frozenset[bytes] = frozenset()
+    """Mount points that the sandbox made: left out if they are still empty."""
+
+    def mtime(self, status: os.stat_result) -> int:
+        """Return the time that a layer should hold."""
+        seconds = status.st_mtime_ns // 1_000_000_000
+        return seconds if self.latest is None else min(seconds, self.latest)
+
+
+def _parse(recorded: bytes | None) -> Owner | None:
+    """Return `UID:GID` as numbers; the command itself may have written anything there."""
+    uid, _, gid = (recorded or b"").partition(b":")
+    if not (uid.isdigit() and gid.isdigit() and len(uid) <= 10 and len(gid) <= 10):
+        return None
+    owner = int(uid), int(gid)
+    return owner if max(owner) <= _ID_MAX else None
