@@ -82,11 +82,10 @@ class Hands(Supplies, Protocol):
         """Return how exactly the sandbox keeps owners: what it made otherwise is another layer."""
         ...
 
-    def run(self, step: RunStep, tree: Tree, key: str) -> Descriptor:
+    def run(self, step: RunStep, tree: Tree) -> Descriptor:
         """Do a RUN upon *tree*, and apply to it what was changed; return the layer of that.
 
-        There always is one, without entries if nothing was changed. *key* is the step's, unique
-        to all that it depends on.
+        There always is one, without entries if nothing was changed.
         """
         ...
 
@@ -306,7 +305,7 @@ class Builder:
             self._manner.tell_cached(f"{instruction.keyword} {running.step.text}")
             layer = replayed.layer
         else:
-            layer = self._hands.run(running.step, self.tree, self.key)
+            layer = self._hands.run(running.step, self.tree)
             self._hands.remember(self.key, layer)
         self._record(instruction, running.history, layer)
 

@@ -133,7 +133,10 @@ def built(
         workplace = Workplace(
             session, progress, stack, parsed, request.contexts, settings.wanted, source,
             cache=request.cache, needs_checksums=settings.epoch is not None,
+            run_options=request.run, latest=settings.epoch,
         )  # fmt: skip
+        if any(planning.has_run(planned.stage.instructions) for planned in plan.stages):
+            workplace.commands()  # where there is no sandbox, nothing is fetched in vain
         result = _Stages(plan, parsed, scope, workplace, settings, request).build()
         for name in arguments.unused():
             progress.warn(
@@ -211,7 +214,7 @@ class _Stages:
         if planned.parent is not None:
             parent = self._built[planned.parent.index]
             return BuiltStage(
-                parent.tree.copy(),
+                self._workplace.copy(parent.tree),
                 parent.config,
                 parent.image,
                 parent.made,
@@ -222,7 +225,7 @@ class _Stages:
         config = scratch_config(planned.wanted.platform)
         if planned.base is not None:
             image, tree = self._workplace.open(planned.base, planned.wanted)
-            tree, config = tree.copy(), image.config
+            tree, config = self._workplace.copy(tree), image.config
         epoch = self._settings.epoch
         if epoch is None:
             epoch = epoch_of_created(config.created)

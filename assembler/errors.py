@@ -29,6 +29,14 @@ class BuildError(AssemblerError):
     """The build cannot be done as asked: a context, an option or an instruction's effect."""
 
 
+class RunError(AssemblerError):
+    """A command of RUN failed; the text has its line, its status and its last words."""
+
+
+class SandboxError(AssemblerError):
+    """There is no sandbox for RUN on this machine, or it broke."""
+
+
 class GuestError(AssemblerError):
     """The image could be made, but no provider could run it."""
 

@@ -90,6 +90,11 @@ def check_supported(instructions: Iterable[Instruction]) -> None:
             )
 
 
+def has_run(instructions: Iterable[Instruction]) -> bool:
+    """Whether a sandbox is needed."""
+    return any(isinstance(instruction, ast.Run) for instruction in instructions)
+
+
 def _check_run(run: ast.Run) -> None:
     if run.security != "sandbox":
         raise run.location.error(

@@ -174,6 +174,16 @@ class Progress:
         with self._lock:
             self._view.note("CACHED", text)
 
+    def note(self, level: str, text: str) -> None:
+        """Show something that is neither a warning nor advice."""
+        with self._lock:
+            self._view.note(level, text)
+
+    def output(self, line: str) -> None:
+        """Show a line that a command printed."""
+        with self._lock:
+            self._view.note("output", line)
+
     def close(self) -> None:
         """Stop showing."""
         self._view.close()

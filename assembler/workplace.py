@@ -10,10 +10,12 @@ from assembler import planning
 from assembler.archives import is_archive, read_archive
 from assembler.assembling import open_tree
 from assembler.builder import Replayed
+from assembler.commands import Commands
 from assembler.context import open_context
 from assembler.copysource import TreeSource
 from assembler.downloads import download
-from assembler.errors import BuildError
+from assembler.request import RunOptions
+from assembler.sandbox.roots import Base
 from layers import descriptor as media
 from layers.changes import Changes
 from layers.descriptor import Descriptor
@@ -55,6 +57,14 @@ class Workplace:
     trees: dict[int, Tree] = field(default_factory=dict)
     """Of the stages that are built, by their index."""
     _images: dict[str, tuple[Image, Tree]] = field(default_factory=dict)
+    run_options: RunOptions = field(default_factory=RunOptions)
+    latest: int | None = None
+    """The latest time that what RUN makes may have, in seconds since 1970."""
+    _commands: Commands | None = None
+    _bases: dict[Tree, Base] = field(default_factory=dict)
+    """What the trees of stages were copied from."""
+    _changed: set[Tree] = field(default_factory=set)
+    """Those that are no longer like that."""
     _folders: dict[Path, FolderSource] = field(default_factory=dict)
 
     def begin(self, tree: Tree) -> Changes:
@@ -67,6 +77,7 @@ class Workplace:
         if changes.empty:
             return None
         layer = changes.finish()
+        self._changed.add(changes.tree)
         descriptor = Descriptor(media.OCI_LAYER_TAR, layer.diff_id, layer.size)
         self.session.store.keep(descriptor, layer.file)
         return descriptor
@@ -96,26 +107,48 @@ class Workplace:
             return None
         index = LayerIndex(name, entries, file)
         apply_layer(tree, index, self.session.limits)
+        self._changed.add(tree)
         return Replayed(layer)
 
     def remember(self, key: str, layer: Descriptor | None) -> None:
         """See `Hands`."""
         self.session.store.remember(key, Remembered(layer))
 
+    def commands(self) -> Commands:
+        """Return what does RUNs; the first call chooses a sandbox, or raises `SandboxError`."""
+        if self._commands is None:
+            self._commands = Commands(
+                self.session, self.progress, self.stack, self.run_options, self.latest
+            )
+        return self._commands
+
     def fidelity(self) -> str:
         """See `Hands`."""
-        return "none"
+        return self.commands().fidelity
 
-    def run(self, step: RunStep, tree: Tree, key: str) -> Descriptor:
+    def run(self, step: RunStep, tree: Tree) -> Descriptor:
         """See `Hands`."""
-        raise BuildError("there is no sandbox yet to run it in; build it elsewhere up to here")
+        pristine = tree not in self._changed
+        layer = self.commands().run(step, tree, self._bases.get(tree), pristine=pristine)
+        self._changed.add(tree)
+        return layer
+
+    def copy(self, tree: Tree) -> Tree:
+        """Return a copy of a stage's or an image's tree, to be changed."""
+        copied = tree.copy()
+        if tree in self._bases:
+            self._bases[copied] = self._bases[tree]
+        if tree in self._changed:
+            self._changed.add(copied)
+        return copied
 
     def open(self, source: Reference | LocalReference, wanted: Wanted) -> tuple[Image, Tree]:
-        """Open an image once; who edits the tree must copy it."""
+        """Open an image once; who edits the tree must `copy` it."""
         key = f"{source} {wanted.platform}"
         if key not in self._images:
             opened = open_tree(source, wanted, self.session, self.progress)
-            self._images[key] = self.stack.enter_context(opened)
+            image, tree = self._images[key] = self.stack.enter_context(opened)
+            self._bases[tree] = Base(image.manifest.digest.hex, tree)
         return self._images[key]
 
     def source(self, origin: str, stage: int) -> Source:

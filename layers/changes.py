@@ -47,7 +47,7 @@ class Changes:
 
     def __init__(self, tree: Tree, make_file: Callable[[], NamedSpool]) -> None:
         """Change *tree*; *make_file* opens a file, which stays the caller's, for the tar."""
-        self._tree = tree
+        self.tree = tree
         self._make_file = make_file
         self._file: NamedSpool | None = None
         self._writer: LayerWriter | None = None
@@ -107,7 +107,7 @@ class Changes:
     def make_directories(self, path: bytes, mtime: int, owner: tuple[int, int], mode: int) -> None:
         """Make what is missing of *path*."""
         names = path.split(b"/") if path else []
-        node = self._tree.root
+        node = self.tree.root
         for count, name in enumerate(names, 1):
             child = node.children.get(name)
             if child is None:
@@ -137,7 +137,7 @@ class Changes:
 
     def _parent(self, path: bytes) -> tuple[Node, bytes]:
         folder, _, name = path.rpartition(b"/")
-        node = self._tree.root
+        node = self.tree.root
         if folder:
             for part in folder.split(b"/"):
                 node = node.children[part]

@@ -27,6 +27,8 @@ TABLE: tuple[tuple[type[Exception], int, str], ...] = (
     (ours.OutputError, 17, "the output cannot be written, or its disk is full"),
     (ours.SquashfsError, 18, "mksquashfs or unsquashfs is missing, too old, or failed"),
     (ours.GvmiError, 19, "the file is not a sound .gvmi"),
+    (ours.RunError, 20, "a command of RUN failed"),
+    (ours.SandboxError, 21, "this machine gives no sandbox for RUN, or it broke"),
 )
 SIGNAL_BASE = 128
 

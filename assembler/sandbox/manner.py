@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 Owner = tuple[int, int]
 _ID_MAX = 0xFFFFFFFE
+_ID = re.compile(rb"-1|[0-9]{1,10}")
 _ROOT = (0, 0)
 
 
@@ -63,10 +65,12 @@ class RecordedOwners:
         was root here: so a recorded root does not count where a hidden owner was.
         """
         del status
+        before = self.hidden.get(path, _ROOT) if existed else self.default
         recorded = _parse(marks.get(OWNER))
-        if recorded is not None and not (recorded == _ROOT and path in self.hidden):
-            return recorded
-        return self.hidden.get(path, _ROOT) if existed else self.default
+        if recorded is None or (recorded == _ROOT and path in self.hidden):
+            return before
+        uid, gid = recorded
+        return before[0] if uid is None else uid, before[1] if gid is None else gid
 
     def before(self, path: bytes, status: os.stat_result) -> Owner:
         """Return the owner before the command."""
@@ -90,10 +94,15 @@ class Manner:
         return seconds if self.latest is None else min(seconds, self.latest)
 
 
-def _parse(recorded: bytes | None) -> Owner | None:
-    """Return `UID:GID` as numbers; the command itself may have written anything there."""
+def _parse(recorded: bytes | None) -> tuple[int | None, int | None] | None:
+    """Return `UID:GID` as numbers, `None` for a -1, which is one that was not given.
+
+    The command itself may have written anything there.
+    """
     uid, _, gid = (recorded or b"").partition(b":")
-    if not (uid.isdigit() and gid.isdigit() and len(uid) <= 10 and len(gid) <= 10):
+    if not (_ID.fullmatch(uid) and _ID.fullmatch(gid)):
         return None
     owner = int(uid), int(gid)
-    return owner if max(owner) <= _ID_MAX else None
+    if max(owner) > _ID_MAX:
+        return None
+    return owner[0] if owner[0] >= 0 else None, owner[1] if owner[1] >= 0 else None

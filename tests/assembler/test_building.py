@@ -52,7 +52,7 @@ class Hands:
     def fidelity(self):
         return "exact"
 
-    def run(self, step, tree, key):
+    def run(self, step, tree):
         self.ran.append(step)
         with self.begin(tree) as changes:
             changes.put(b"ran", Node(Kind.FILE, 0o644))

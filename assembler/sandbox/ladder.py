@@ -1,0 +1,100 @@
+"""Which way to run commands this machine has: each is tried by doing it, the best is taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from assembler.errors import BuildError, SandboxError
+from assembler.sandbox import records
+from assembler.sandbox.command import Command
+from assembler.sandbox.job import Job, Root, Run, Unpack
+from assembler.sandbox.rungs import NAMES, Missing, Rung, all_rungs
+from assembler.sandbox.runner import perform
+from layers.tarindex import Kind
+from layers.tree import Node, Tree
+
+if TYPE_CHECKING:
+    from assembler.sandbox.treearea import TreeArea
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What came of trying a way: *rung*, as it can be used, or *reason*, why it cannot."""
+
+    name: str
+    about: str
+    rung: Rung | None
+    reason: str
+    remedy: str
+
+
+def probe_all(area: TreeArea) -> list[Probe]:
+    """Try all ways, best first."""
+    return [_probe(candidate, area) for candidate in all_rungs()]
+
+
+def choose(wanted: str, area: TreeArea) -> Rung:
+    """Return the best way, or the one called *wanted*; raise `SandboxError` if there is none."""
+    if wanted != AUTO and wanted not in NAMES:
+        raise BuildError(f"--sandbox {wanted}: choose one of {AUTO}, {', '.join(NAMES)}")
+    failed = []
+    for candidate in all_rungs():
+        if wanted not in {AUTO, candidate.name}:
+            continue
+        probe = _probe(candidate, area)
+        if probe.rung is not None:
+            return probe.rung
+        failed.append(probe)
+    tried = "; ".join(f"{probe.name}: {probe.reason} - {probe.remedy}" for probe in failed)
+    raise SandboxError(
+        f"RUN cannot be done here. {tried}. Or build where it can be done, and bring the image as "
+        "an archive (FROM with --build-context NAME=oci-archive:FILE)"
+    )
+
+
+def _probe(candidate: Rung | Missing, area: TreeArea) -> Probe:
+    if isinstance(candidate, Missing):
+        return Probe(candidate.name, candidate.about, None, candidate.reason, candidate.remedy)
+    reason = _try(candidate, area)
+    rung: Rung | None = candidate if not reason else None
+    if reason and candidate.overlay:
+        # No overlay, as where the store itself is on one: an unpacked copy does as well, slower.
+        plain = replace(candidate, overlay=False)
+        if not _try(plain, area):
+            rung = plain
+    return Probe(candidate.name, candidate.about, rung, reason, candidate.remedy)
+
+
+def _try(rung: Rung, area: TreeArea) -> str:
+    """Run nothing in an image of nothing; return why that does not work, or nothing."""
+    namespace = rung.namespace_for(0, 0)
+    with area.folder(rung.namespace) as step:
+        packed, _ = records.records_of(_nothing(), {})
+        lower = str(step / "lower")
+        order = Unpack(lower, records.pack(packed), (), rung.ids.uids, rung.ids.gids, devices=False)
+        for name in ("upper", "work", "root"):
+            (step / name).mkdir()
+        words = (rung.program, "/bin/true") if rung.program else ()
+        run = Run(
+            command=Command(words, {}, "/", 0, 0, (), network=True),
+            root=Root(lower, str(step), rung.overlay, user_xattrs=namespace is not None),
+            isolation=rung.isolation, fixed_identity=rung.one_id,
+            seccomp=rung.seccomp(0, network=True), listener=rung.records(0),
+            capabilities=rung.capabilities,
+        )  # fmt: skip
+        outcome = perform(lambda _: Job(namespace, unpack=(order,), run=run))
+    if outcome.signal or outcome.limit:
+        return "the probe was killed"
+    if outcome.exit and not outcome.exec:
+        return f"the probe ended with status {outcome.exit}"
+    return outcome.failed or outcome.exec
+
+
+def _nothing() -> Tree:
+    tree = Tree()
+    for name in (b"etc", b"dev", b"proc", b"sys", b"tmp"):
+        tree.root.children[name] = Node(Kind.DIRECTORY, 0o755)
+    return tree

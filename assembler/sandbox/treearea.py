@@ -1,0 +1,115 @@
+"""Folders of unpacked images in the store: some kept, the others gone with their process.
+
+Files in them may belong to ids that only a user namespace can touch, and have modes that keep even
+their owner out; so removing them is a piece of work by itself.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from assembler.sandbox.job import Job
+from assembler.sandbox.removal import remove_tree
+from assembler.sandbox.rungs import Rung, all_rungs
+from assembler.sandbox.runner import perform
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from assembler.sandbox.job import UserNamespace
+
+_DRAFT = ".tmp."
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class TreeArea:
+    """The folder `trees` of a store."""
+
+    def __init__(self, root: Path) -> None:
+        self._folder = root / "trees"
+
+    @contextmanager
+    def folder(self, namespace: UserNamespace | None = None) -> Iterator[Path]:
+        """Make a folder that is removed on leaving, with files that belong to *namespace*'s ids."""
+        self._folder.mkdir(exist_ok=True)
+        path = self._folder / f"{_DRAFT}{secrets.token_hex(8)}"
+        path.mkdir(mode=0o700)
+        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield path
+        finally:
+            try:
+                self._remove(path, namespace)
+            finally:
+                os.close(lock)
+
+    def kept(self, name: str) -> Path:
+        """Return where the folder called *name* is, or would be.
+
+        Nothing of it was synced to the disk, so it is good until the machine starts anew.
+        """
+        boot = _BOOT_ID.read_text().strip()[:8] if _BOOT_ID.exists() else "0"
+        return self._folder / f"{name}.{boot}"
+
+    def keep(self, draft: Path, target: Path) -> None:
+        """Give *draft*, below a `folder`, its name; another one's, if it was first, stays."""
+        try:
+            draft.rename(target)
+        except OSError:
+            if not target.is_dir():
+                raise
+
+    def sweep(self) -> None:
+        """Remove what nobody holds any more, and what is of another start of the machine."""
+        if not self._folder.is_dir():
+            return
+        for path in list(self._folder.iterdir()):
+            if path.name.startswith(_DRAFT):
+                self._remove_orphan(path)
+            elif path != self.kept(path.name.rpartition(".")[0]):
+                self._remove(path, None)
+
+    def folders(self) -> list[Path]:
+        """Return the kept folders."""
+        if not self._folder.is_dir():
+            return []
+        return [p for p in sorted(self._folder.iterdir()) if not p.name.startswith(_DRAFT)]
+
+    def remove(self, path: Path) -> None:
+        """Remove a kept folder; whoever does must be alone with the store."""
+        self._remove(path, None)
+
+    def _remove_orphan(self, path: Path) -> None:
+        try:
+            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            return  # gone already, or not ours
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._remove(path, None)
+        except BlockingIOError:
+            return
+        finally:
+            os.close(lock)
+
+    def _remove(self, path: Path, namespace: UserNamespace | None) -> None:
+        if namespace is None:
+            try:
+                remove_tree(os.fsencode(path))
+            except PermissionError:
+                namespace = _widest_namespace()
+            else:
+                return
+        perform(lambda _: Job(namespace, remove=(str(path),)))
+
+
+def _widest_namespace() -> UserNamespace | None:
+    """Return the namespace whose ids other users' files of ours may belong to."""
+    rungs = [rung for rung in all_rungs() if isinstance(rung, Rung) and rung.name == "ranges"]
+    return rungs[0].namespace if rungs else None
