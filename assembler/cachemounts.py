@@ -11,11 +11,11 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
 from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
+from assembler.diskusage import folder_size
 from layers.errors import StoreError
 from layers.store import explained
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 _FOLDER = "caches"
 _MODE = 0o755
-_BLOCK = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,17 +104,17 @@ def caches(root: Path) -> list[Cache]:
     for folder in folders:
         with suppress(FileNotFoundError):
             used = (folder / "lock").stat().st_mtime
-            found.append(Cache(_identity(folder), folder, _size(folder), used))
+            found.append(Cache(_identity(folder), folder, folder_size(folder), used))
     return sorted(found, key=lambda cache: (cache.used, cache.folder))
 
 
-def remove_cache(cache: Cache, remove: Callable[[Path], None] | None = None) -> None:
-    """Remove a cache; whoever does must be alone in the store (`ContentStore.alone`).
+def remove_cache(cache: Cache, remove: Callable[[Path], None]) -> None:
+    """Remove a cache by *remove*, which takes a folder away whoever its files belong to.
 
-    *remove* takes a whole directory away, for sandboxes whose files do not belong to the caller.
+    Whoever does must be alone in the store (`ContentStore.alone`).
     """
     try:
-        (remove or _remove_tree)(cache.folder)
+        remove(cache.folder)
     except OSError as error:
         raise StoreError(
             f"{cache.folder}: the cache {cache.identity} cannot be removed ({error.strerror}); "
@@ -165,28 +164,3 @@ def _identity(folder: Path) -> str:
         return str(json.loads((folder / "info.json").read_bytes())["id"])
     except (OSError, ValueError, LookupError, TypeError):
         return folder.name
-
-
-def _size(folder: Path) -> int:
-    """Return the bytes that a directory takes, hard links once, as far as it can be read."""
-    seen: set[tuple[int, int]] = set()
-    total = 0
-    for parent, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            with suppress(OSError):
-                status = os.lstat(os.path.join(parent, name))
-                if (status.st_dev, status.st_ino) not in seen:
-                    seen.add((status.st_dev, status.st_ino))
-                    total += status.st_blocks * _BLOCK
-    return total
-
-
-def _remove_tree(folder: Path) -> None:
-    # What a RUN made without rights for its owner is ours to open all the same.
-    for parent, _, _ in os.walk(folder):
-        with suppress(OSError):
-            os.chmod(parent, 0o700)
-            for name in os.scandir(parent):
-                if name.is_dir(follow_symlinks=False):
-                    os.chmod(name.path, 0o700)
-    shutil.rmtree(folder)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import fnmatch
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
 
-from assembler.cachemounts import Cache, caches, remove_cache
+from assembler.cachemounts import caches, remove_cache
+from assembler.diskusage import folder_size
 from assembler.errors import BuildError
+from assembler.sandbox.treearea import TreeArea
 from layers.descriptor import Descriptor
 from layers.errors import ImageNotFound, LayersError
 from layers.image import Image, Manifest
@@ -15,8 +18,7 @@ from layers.reference import Reference
 from layers.sources import open_remote
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from layers.digest import Digest
     from layers.session import Session
@@ -54,29 +56,39 @@ class StoredImage:
 
 
 @dataclass(frozen=True, slots=True)
-class Collectable:
-    """A blob that no tag leads to. *used* is when it was last read or written, in seconds."""
+class Loose:
+    """Something that the store can do without: a blob, a cache, an unpacked image.
 
-    digest: Digest
+    *used* is when it was last used, in seconds since 1970.
+    """
+
+    name: str
     size: int
     used: float
+    remove: Callable[[], None]
 
-    @property
-    def name(self) -> str:
-        """What is shown of it."""
-        return str(self.digest)
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How many there are of a kind, and their bytes."""
+
+    count: int
+    size: int
+
+    @classmethod
+    def of(cls, things: Collection[Loose]) -> Self:
+        """Count *things*."""
+        return cls(len(things), sum(one.size for one in things))
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """How much there is, in bytes: blobs that tags lead to, the others, and RUN's caches."""
+    """How much there is; the size of *images* is that of the blobs that tags lead to."""
 
-    images: int
-    tagged: int
-    loose_blobs: int
-    loose: int
-    caches: int = 0
-    cached: int = 0
+    images: Share
+    blobs: Share
+    caches: Share
+    roots: Share
 
 
 def stored_images(store: ContentStore, filters: Sequence[str] = ()) -> list[StoredImage]:
@@ -160,34 +172,53 @@ def history(image: Image) -> list[dict[str, Any]]:
     return entries[::-1]
 
 
-def collectable(store: ContentStore) -> list[Collectable]:
-    """Return the blobs that no tag leads to, those first that were not used for longest."""
+def loose_blobs(store: ContentStore) -> list[Loose]:
+    """Return the blobs that no tag leads to."""
     kept = _reachable(store)
-    loose = [
-        Collectable(digest, status.st_size, max(status.st_atime, status.st_mtime))
+    return [
+        Loose(
+            str(digest),
+            status.st_size,
+            max(status.st_atime, status.st_mtime),
+            partial(store.remove, digest),
+        )
         for digest, status in store.blobs()
         if digest not in kept
     ]
-    return sorted(loose, key=lambda blob: (blob.used, str(blob.digest)))
 
 
-def prune(
-    store: ContentStore,
-    keep: int = 0,
-    *,
-    dry: bool = False,
-    remove: Callable[[Path], None] | None = None,
-) -> list[Collectable | Cache]:
-    """Remove loose blobs and caches until at most *keep* bytes of them are left; return what goes.
+def loose_caches(store: ContentStore) -> list[Loose]:
+    """Return the caches of RUN."""
+    remove = TreeArea(store.root).remove
+    return [
+        Loose(cache.name, cache.size, cache.used, partial(remove_cache, cache, remove))
+        for cache in caches(store.root)
+    ]
 
-    With *dry* nothing is removed; *remove* is for `cachemounts.remove_cache`. Raises `StoreError`
-    while another process uses the store.
+
+def loose_roots(store: ContentStore) -> list[Loose]:
+    """Return the unpacked images that RUN begins with."""
+    area = TreeArea(store.root)
+    return [
+        Loose(
+            f"unpacked {path.name}", folder_size(path), path.stat().st_atime,
+            partial(area.remove, path),
+        )
+        for path in area.folders()
+    ]  # fmt: skip
+
+
+def prune(store: ContentStore, keep: int = 0, *, dry: bool = False) -> list[Loose]:
+    """Remove what is loose, that first which was not used for longest; return what goes.
+
+    At most *keep* bytes of it are left. With *dry* nothing is removed. Raises `StoreError` while
+    another process uses the store.
     """
     with store.alone():
-        found: list[Collectable | Cache] = [*collectable(store), *caches(store.root)]
+        found = [*loose_blobs(store), *loose_caches(store), *loose_roots(store)]
         found.sort(key=lambda one: (one.used, one.name))
         left = sum(one.size for one in found)
-        gone: list[Collectable | Cache] = []
+        gone = []
         for one in found:
             if left <= keep:
                 break
@@ -195,28 +226,20 @@ def prune(
             left -= one.size
         if not dry:
             for one in gone:
-                if isinstance(one, Cache):
-                    remove_cache(one, remove)
-                else:
-                    store.remove(one.digest)
+                one.remove()
             store.forget_lost()
         return gone
 
 
 def usage(store: ContentStore) -> Usage:
     """Count what is in the store."""
-    kept = _reachable(store)
-    sizes = {digest: status.st_size for digest, status in store.blobs()}
-    loose = [size for digest, size in sizes.items() if digest not in kept]
-    total = sum(sizes.values())
-    found = caches(store.root)
+    blobs = Share.of(loose_blobs(store))
+    total = sum(status.st_size for _, status in store.blobs())
     return Usage(
-        images=len(store.tags()),
-        tagged=total - sum(loose),
-        loose_blobs=len(loose),
-        loose=sum(loose),
-        caches=len(found),
-        cached=sum(cache.size for cache in found),
+        images=Share(len(store.tags()), total - blobs.size),
+        blobs=blobs,
+        caches=Share.of(loose_caches(store)),
+        roots=Share.of(loose_roots(store)),
     )
 
 

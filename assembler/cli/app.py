@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from assembler import __version__
-from assembler.cli import keeping, looking, making
+from assembler.cli import keeping, looking, making, sandboxes
 
 app = typer.Typer(
     name="golem-assemble",
@@ -38,3 +38,4 @@ def root(
 making.register(app)
 looking.register(app)
 keeping.register(app)
+sandboxes.register(app)

@@ -183,9 +183,15 @@ def df(store: o.Store = None, debug: o.Debug = False) -> None:
     _table(
         [
             ["TYPE", "TOTAL", "SIZE", "RECLAIMABLE"],
-            ["Images", str(used.images), _size(used.tagged), _size(0)],
-            ["Loose blobs", str(used.loose_blobs), _size(used.loose), _size(used.loose)],
-            ["Cache mounts", str(used.caches), _size(used.cached), _size(used.cached)],
+            ["Images", str(used.images.count), _size(used.images.size), _size(0)],
+            *(
+                [kind, str(share.count), _size(share.size), _size(share.size)]
+                for kind, share in (
+                    ("Loose blobs", used.blobs),
+                    ("Cache mounts", used.caches),
+                    ("Unpacked images", used.roots),
+                )
+            ),
         ]
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from assembler.errors import BuildError, SandboxError
 from assembler.sandbox import records
@@ -28,7 +28,20 @@ class Probe:
     about: str
     rung: Rung | None
     reason: str
+    """Where *rung* is there all the same: what it has to do without."""
     remedy: str
+
+    def fields(self) -> dict[str, Any]:
+        """Return everything, as JSON has it."""
+        return {
+            "name": self.name,
+            "about": self.about,
+            "works": self.rung is not None,
+            "overlay": self.rung is not None and self.rung.overlay,
+            "owners": self.rung.fidelity if self.rung else None,
+            "reason": self.reason,
+            "remedy": self.remedy if self.rung is None else "",
+        }
 
 
 def probe_all(area: TreeArea) -> list[Probe]:

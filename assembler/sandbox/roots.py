@@ -7,6 +7,7 @@ own that shares the unchanged files with earlier ones, as hard links; it is gone
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -102,6 +103,7 @@ class Roots:
                 if outcome.failed:
                     raise SandboxError(f"the image could not be unpacked: {outcome.failed}")
                 self._area.keep(draft / "lower", target)
+        os.utime(target, ns=(time.time_ns(), target.stat().st_mtime_ns))  # for prune
         root = os.fsencode(f"{target}/")
         for path, node in base.tree.walk():
             if node.kind is Kind.FILE and node.data is not None:

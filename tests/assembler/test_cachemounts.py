@@ -124,7 +124,7 @@ def test_caches_are_listed_by_their_last_use_and_counted(store):
     assert 100_000 <= found[1].size < 200_000
     assert found[0].size < 50_000
     used = images.usage(store)
-    assert (used.caches, used.cached) == (2, found[0].size + found[1].size)
+    assert used.caches == images.Share(2, found[0].size + found[1].size)
 
 
 def test_prune_removes_caches_and_blobs_the_longest_unused_first(store):
@@ -142,13 +142,6 @@ def test_prune_removes_caches_and_blobs_the_longest_unused_first(store):
     images.prune(store)
     assert caches(store.root) == []
     assert not store.path(digest).exists()
-
-
-def test_prune_can_be_given_another_way_to_remove(store):
-    path = fill(store.root, NAME)
-    asked = []
-    images.prune(store, remove=asked.append)
-    assert asked == [path.parent]
 
 
 def test_what_nobody_may_read_is_removed_all_the_same(store):
