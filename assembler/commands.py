@@ -15,7 +15,7 @@ from assembler.runoutput import RunOutput
 from assembler.sandbox import ladder, records
 from assembler.sandbox.command import Mount, SecretFile
 from assembler.sandbox.job import Harvest, Job, Owned, Run, Unpack
-from assembler.sandbox.roots import Base, Prepared, Roots
+from assembler.sandbox.roots import Roots
 from assembler.sandbox.runner import Listener, Outcome, TimedOut, perform
 from assembler.sandbox.treearea import TreeArea
 from layers import descriptor as media
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from assembler.running import RunStep
     from assembler.sandbox.command import Command
     from assembler.sandbox.job import Root
+    from assembler.sandbox.roots import Prepared, Standing
     from assembler.sandbox.rungs import Rung
     from layers.session import Session
     from layers.tree import Tree
@@ -84,12 +85,12 @@ class Commands:
         """What becomes of owners: layers of different fidelity are different."""
         return self._rung.fidelity
 
-    def run(self, step: RunStep, tree: Tree, base: Base | None, *, pristine: bool) -> Descriptor:
-        """Do *step* upon *tree*, which is *base*'s if *pristine*; return the layer it made.
+    def run(self, step: RunStep, tree: Tree, standing: Standing) -> Descriptor:
+        """Do *step* upon *tree*, which stands on disk as *standing* says; return the layer.
 
         Raises `RunError` for a command that fails.
         """
-        prepared = self._roots.prepare(tree, base, pristine=pristine)
+        prepared = self._roots.prepare(tree, standing)
         output = RunOutput(step.place, self._progress.output, self._options.output_limit)
         spool = NamedSpool(self._stack.enter_context(self._session.store.area.file()))
         writer = LayerWriter(spool)
@@ -112,7 +113,7 @@ class Commands:
         self._session.store.keep(layer, spool)
         entries = list(index_layer(spool, str(digest), self._session.limits))
         apply_layer(tree, LayerIndex(str(digest), entries, spool), self._session.limits)
-        self._roots.changed(tree, prepared.root)
+        self._roots.changed(standing, prepared.root)
         return layer
 
     def _perform(
@@ -172,7 +173,7 @@ class Commands:
         files: list[int] = []
         for number, bind in enumerate(step.binds):
             bound = bound_tree(bind, self._begin)
-            packed, sources = records.records_of(bound.tree, {})
+            packed, sources = records.records_of(bound.tree)
             descriptors = tuple(source.fileno() for source in sources)
             target, ids = f"{root.step}/bound-{number}", self._rung.ids
             order = Unpack(

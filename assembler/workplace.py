@@ -15,7 +15,7 @@ from assembler.context import open_context
 from assembler.copysource import TreeSource
 from assembler.downloads import download
 from assembler.request import RunOptions
-from assembler.sandbox.roots import Base
+from assembler.sandbox.roots import Base, Standing
 from layers import descriptor as media
 from layers.changes import Changes
 from layers.descriptor import Descriptor
@@ -61,10 +61,7 @@ class Workplace:
     latest: int | None = None
     """The latest time that what RUN makes may have, in seconds since 1970."""
     _commands: Commands | None = None
-    _bases: dict[Tree, Base] = field(default_factory=dict)
-    """What the trees of stages were copied from."""
-    _changed: set[Tree] = field(default_factory=set)
-    """Those that are no longer like that."""
+    _standings: dict[Tree, Standing] = field(default_factory=dict)
     _folders: dict[Path, FolderSource] = field(default_factory=dict)
 
     def begin(self, tree: Tree) -> Changes:
@@ -77,7 +74,7 @@ class Workplace:
         if changes.empty:
             return None
         layer = changes.finish()
-        self._changed.add(changes.tree)
+        self._standing(changes.tree).touched.add(changes.paths, changes.replaced)
         descriptor = Descriptor(media.OCI_LAYER_TAR, layer.diff_id, layer.size)
         self.session.store.keep(descriptor, layer.file)
         return descriptor
@@ -107,7 +104,7 @@ class Workplace:
             return None
         index = LayerIndex(name, entries, file)
         apply_layer(tree, index, self.session.limits)
-        self._changed.add(tree)
+        self._standing(tree).touched.add_layer(entries, tree)
         return Replayed(layer)
 
     def remember(self, key: str, layer: Descriptor | None) -> None:
@@ -128,19 +125,16 @@ class Workplace:
 
     def run(self, step: RunStep, tree: Tree) -> Descriptor:
         """See `Hands`."""
-        pristine = tree not in self._changed
-        layer = self.commands().run(step, tree, self._bases.get(tree), pristine=pristine)
-        self._changed.add(tree)
-        return layer
+        return self.commands().run(step, tree, self._standing(tree))
 
     def copy(self, tree: Tree) -> Tree:
         """Return a copy of a stage's or an image's tree, to be changed."""
         copied = tree.copy()
-        if tree in self._bases:
-            self._bases[copied] = self._bases[tree]
-        if tree in self._changed:
-            self._changed.add(copied)
+        self._standings[copied] = self._standing(tree).copy()
         return copied
+
+    def _standing(self, tree: Tree) -> Standing:
+        return self._standings.setdefault(tree, Standing())
 
     def open(self, source: Reference | LocalReference, wanted: Wanted) -> tuple[Image, Tree]:
         """Open an image once; who edits the tree must `copy` it."""
@@ -148,7 +142,7 @@ class Workplace:
         if key not in self._images:
             opened = open_tree(source, wanted, self.session, self.progress)
             image, tree = self._images[key] = self.stack.enter_context(opened)
-            self._bases[tree] = Base(image.manifest.digest.hex, tree)
+            self._standings[tree] = Standing(Base(image.manifest.digest.hex, tree))
         return self._images[key]
 
     def source(self, origin: str, stage: int) -> Source:

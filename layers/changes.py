@@ -52,6 +52,10 @@ class Changes:
         self._file: NamedSpool | None = None
         self._writer: LayerWriter | None = None
         self._names: dict[Node, bytes] = {}
+        self.paths: list[bytes] = []
+        """What was put or linked."""
+        self.replaced: list[bytes] = []
+        """Where something was that is gone, with all below it."""
 
     @property
     def empty(self) -> bool:
@@ -79,6 +83,7 @@ class Changes:
         """
         parent, name = self._parent(path)
         there = parent.children.get(name)
+        self._note(path, node, there)
         if node.is_directory and there is not None and there.is_directory:
             there.mode, there.uid, there.gid = node.mode, node.uid, node.gid
             there.mtime, there.xattrs = node.mtime, node.xattrs
@@ -101,6 +106,7 @@ class Changes:
     def link(self, path: bytes, node: Node) -> None:
         """Give a node that was put before one more name."""
         parent, name = self._parent(path)
+        self._note(path, node, parent.children.get(name))
         parent.children[name] = node
         self._append(tarwriter.link_header(path, self._names[node], node))
 
@@ -120,6 +126,11 @@ class Changes:
         file, writer = self._opened()
         writer.append(tarwriter.END)
         return FinishedLayer(writer.finish(), file.size, file)
+
+    def _note(self, path: bytes, node: Node, there: Node | None) -> None:
+        self.paths.append(path)
+        if there is not None and node.is_directory != there.is_directory:
+            self.replaced.append(path)
 
     def _copy(self, chunks: Iterable[bytes], size: int) -> None:
         left = size

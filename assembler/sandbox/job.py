@@ -25,14 +25,20 @@ class UserNamespace:
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """The root directory: *lower* under an overlay in *step*, or, without, *lower* itself."""
+    """The root directory: *lowers* beneath an overlay in *step*, or, without, the only one."""
 
-    lower: str
+    lowers: tuple[str, ...]
+    """The uppermost first."""
     step: str
-    """A folder of this run's own: `upper`, `work` and `root` are in it."""
+    """A folder of this run's own: `upper`, `work`, `root` and `lower` are in it."""
     overlay: bool
     user_xattrs: bool
     """Whether overlayfs keeps its notes in `user.` rather than `trusted.` attributes."""
+
+    @property
+    def plain(self) -> str:
+        """The root itself, where there is no overlay."""
+        return self.lowers[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,8 @@ class Unpack:
     uids: tuple[tuple[int, int], ...]
     gids: tuple[tuple[int, int], ...]
     devices: bool
+    overlay: bytes = b""
+    """How the names of an overlay's own attributes begin, where *target* will be beneath one."""
 
 
 @dataclass(frozen=True, slots=True)

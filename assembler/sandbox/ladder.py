@@ -85,15 +85,15 @@ def _try(rung: Rung, area: TreeArea) -> str:
     """Run nothing in an image of nothing; return why that does not work, or nothing."""
     namespace = rung.namespace_for(0, 0)
     with area.folder(rung.namespace) as step:
-        packed, _ = records.records_of(_nothing(), {})
-        lower = str(step / "lower")
-        order = Unpack(lower, records.pack(packed), (), rung.ids.uids, rung.ids.gids, devices=False)
+        packed, _ = records.records_of(_nothing())
+        lower, ids = str(step / "tree"), rung.ids
+        order = Unpack(lower, records.pack(packed), (), ids.uids, ids.gids, devices=False)
         for name in ("upper", "work", "root"):
             (step / name).mkdir()
         words = (rung.program, "/bin/true") if rung.program else ()
         run = Run(
             command=Command(words, {}, "/", 0, 0, (), network=True),
-            root=Root(lower, str(step), rung.overlay, user_xattrs=namespace is not None),
+            root=Root((lower,), str(step), rung.overlay, user_xattrs=namespace is not None),
             isolation=rung.isolation, fixed_identity=rung.one_id,
             seccomp=rung.seccomp(0, network=True), listener=rung.records(0),
             capabilities=rung.capabilities,

@@ -36,7 +36,7 @@ from assembler.sandbox.records import IdRanges, unpack_records
 from assembler.sandbox.removal import remove_tree
 from assembler.sandbox.surroundings import surroundings
 from assembler.sandbox.unpacking import unpack
-from assembler.sandbox.view import View
+from assembler.sandbox.view import View, link_lowers, show_lowers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -99,9 +99,11 @@ def perform(wanted: job.Job, lifeline: int, tell: Tell) -> None:
     if wanted.run is None:
         return
     root = wanted.run.root
+    if root.overlay:
+        link_lowers(root)
     snapshot = None
     if wanted.harvest is not None and not root.overlay:
-        snapshot = take_snapshot(root.lower)
+        snapshot = take_snapshot(root.plain)
     outcome = _run(wanted.run, lifeline, tell)
     if outcome.get("exit") == 0 and wanted.harvest is not None:
         _harvest(wanted, wanted.harvest, root, snapshot, outcome["made"])
@@ -111,7 +113,7 @@ def perform(wanted: job.Job, lifeline: int, tell: Tell) -> None:
 def _unpack(order: job.Unpack) -> None:
     ids = IdRanges(order.uids, order.gids)
     records = unpack_records(order.records)
-    unpack(records, order.files, order.target, ids, devices=order.devices)
+    unpack(records, order.files, order.target, ids, devices=order.devices, overlay=order.overlay)
 
 
 def _run(run: job.Run, lifeline: int, tell: Tell) -> dict[str, Any]:
@@ -142,11 +144,11 @@ def _harvest(
     manner = Manner(ownership, order.latest, points)
     if root.overlay:
         prefix = attributes.USER_OVERLAY if root.user_xattrs else attributes.TRUSTED_OVERLAY
-        harvest(f"{root.step}/upper", LowerDirectory(root.lower, prefix), order.out, manner)
+        harvest(f"{root.step}/upper", LowerDirectory(show_lowers(root), prefix), order.out, manner)
         return
     unpacked = wanted.unpack[-1]
     original = Unpacked(unpack_records(unpacked.records), unpacked.files, snapshot)
-    harvest(root.lower, original, order.out, manner)
+    harvest(root.plain, original, order.out, manner)
 
 
 def _supervise(run: job.Run, lifeline: int, report: int) -> NoReturn:

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
 
     from layers.tree import Data, DataFile, Node, Tree
 
 HARD_LINK = "h"
 """The kind of one more name for a node that came before."""
+WHITEOUT = "w"
+"""The kind of what hides a name of an overlay's lower side."""
+OPAQUE = "o"
+"""The kind of a directory that hides what is in that of the lower side."""
 
 Source = tuple[int, int, int, tuple[tuple[int, int], ...] | None]
 
@@ -34,8 +38,6 @@ class Record(NamedTuple):
     source: Source | None
     """A file's data: which of the open files, offset in it, size, and a sparse file's segments as
     (offset in the file, length), stored one after another."""
-    twin: bytes
-    """Absolute path of a file on disk that is this very inode already; empty if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,26 +58,53 @@ ROOT_ALONE = IdRanges(((0, 1),), ((0, 1),))
 """A namespace that an ordinary user makes without help: its one id is root inside."""
 
 
-def records_of(
-    tree: Tree, twins: Mapping[Node, bytes] | None = None
-) -> tuple[list[Record], list[DataFile]]:
+def records_of(tree: Tree) -> tuple[list[Record], list[DataFile]]:
     """Return the records of *tree*, and the files that their `source` counts."""
-    twins = twins or {}
-    files: dict[int, tuple[int, DataFile]] = {}
-    names: dict[Node, bytes] = {}
-    records = [_record(b"", tree.root, None, b"")]
-    for path, node in tree.walk():
-        first = path if node.is_directory else names.setdefault(node, path)
+    maker = _Maker()
+    records = [maker.record(b"", tree.root)]
+    records += [maker.record(path, node) for path, node in tree.walk()]
+    return records, maker.files()
+
+
+def records_of_paths(
+    chosen: Mapping[bytes, Node | None], opaque: Container[bytes]
+) -> tuple[list[Record], list[DataFile]]:
+    """Return the records of the nodes at the *chosen* paths, and the files of their `source`.
+
+    Where there is no node, the path is a `WHITEOUT`; directories at *opaque* paths are `OPAQUE`.
+    """
+    maker = _Maker()
+    return [
+        maker.record(path, chosen[path], opaque=path in opaque)
+        for path in sorted(chosen, key=lambda path: path.split(b"/") if path else [])
+    ], maker.files()
+
+
+class _Maker:
+    """Makes records one after another, and counts the files that they refer to."""
+
+    def __init__(self) -> None:
+        self._files: dict[int, tuple[int, DataFile]] = {}
+        self._names: dict[Node, bytes] = {}
+
+    def record(self, path: bytes, node: Node | None, *, opaque: bool = False) -> Record:
+        if node is None:
+            return Record(path, WHITEOUT, 0, 0, 0, 0, b"", (0, 0), None, None)
+        if node.is_directory:
+            made = _record(path, node, None)
+            return made._replace(kind=OPAQUE) if opaque else made
+        first = self._names.setdefault(node, path)
         if first is not path:
-            link = _record(path, node, None, b"")
-            records.append(link._replace(kind=HARD_LINK, target=first))
-            continue
+            return _record(path, node, None)._replace(kind=HARD_LINK, target=first)
         source = None
         if node.data is not None:
-            index, _ = files.setdefault(id(node.data.file), (len(files), node.data.file))
+            file = node.data.file
+            index, _ = self._files.setdefault(id(file), (len(self._files), file))
             source = _source(index, node.data)
-        records.append(_record(path, node, source, twins.get(node, b"") if twins else b""))
-    return records, [file for _, file in files.values()]
+        return _record(path, node, source)
+
+    def files(self) -> list[DataFile]:
+        return [file for _, file in self._files.values()]
 
 
 def pack(records: list[Record]) -> bytes:
@@ -103,10 +132,10 @@ def hidden_owners(tree: Tree, ids: IdRanges) -> dict[bytes, tuple[int, int]]:
     return hidden
 
 
-def _record(path: bytes, node: Node, source: Source | None, twin: bytes) -> Record:
+def _record(path: bytes, node: Node, source: Source | None) -> Record:
     return Record(
         path, node.kind.value, node.mode, node.uid, node.gid, node.mtime, node.target,
-        node.device, node.xattrs, source, twin,
+        node.device, node.xattrs, source,
     )  # fmt: skip
 
 

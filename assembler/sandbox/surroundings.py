@@ -43,7 +43,7 @@ def _in_chroot(run: Run) -> Iterator[list[str]]:
         step = os.open(run.root.step, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         stack.callback(os.close, step)
         folders = [_open_above(mount.source) for mount in run.command.mounts]
-        os.chroot(run.root.lower)
+        os.chroot(run.root.plain)
         os.chdir("/")
         places = Places()
         _hide(stack, step, "/dev", "dev")
@@ -113,7 +113,7 @@ def _make_devices() -> None:
 def _beside(run: Run) -> Iterator[tuple[str, ...]]:
     """Have proot show everything: yield its command line."""
     proot, *words = run.command.words
-    options = ["-r", run.root.lower, "-w", run.command.directory, "--kill-on-exit"]
+    options = ["-r", run.root.plain, "-w", run.command.directory, "--kill-on-exit"]
     options += ["-0"] if run.command.uid == 0 else ["-i", f"{run.command.uid}:{run.command.gid}"]
     for path in ("/proc", "/sys", *(f"/dev/{name}" for name in _NODES)):
         options += ["-b", path]

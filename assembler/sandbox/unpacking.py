@@ -13,7 +13,7 @@ from contextlib import chdir, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from assembler.sandbox import attributes
-from assembler.sandbox.records import HARD_LINK
+from assembler.sandbox.records import HARD_LINK, OPAQUE, WHITEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,7 +26,6 @@ _PIECE = 1 << 20
 _COPY_MAX = 1 << 30
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NOT_HERE = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF}
-_NO_TWIN = {errno.EXDEV, errno.EMLINK, errno.ENOENT, errno.EPERM}
 _TIME_MAX = 1 << 40
 _NO_NAMES = (b"", b".", b"..")
 
@@ -45,19 +44,21 @@ def unpack(
     ids: IdRanges,
     *,
     devices: bool,
+    overlay: bytes = b"",
 ) -> Omissions:
     """Make the directory *target* and everything in it; return what is missing of it.
 
     Owners that *ids* do not hold are left as they come. Device nodes are made where *devices*
-    says so. After an error a part of the tree is there: `remove_tree` takes it away. The working
-    directory is another one meanwhile.
+    says so. *overlay* begins the names of the attributes by which an overlay is told of opaque
+    directories; without it there must be none. After an error a part of the tree is there:
+    `remove_tree` takes it away. The working directory is another one meanwhile.
     """
     os.mkdir(target, 0o700)
     with chdir(target), _umask(0):
         # A directory that hands down its group gave it, and the habit, to the new one.
         os.chown(b".", -1, os.getegid())
         os.chmod(b".", 0o700)
-        return _Unpacking(files, ids, devices=devices).run(records)
+        return _Unpacking(files, ids, devices=devices, overlay=overlay).run(records)
 
 
 @contextmanager
@@ -72,10 +73,13 @@ def _umask(mask: int) -> Iterator[None]:
 class _Unpacking:
     """One tree being made in the working directory."""
 
-    def __init__(self, files: Sequence[int], ids: IdRanges, *, devices: bool) -> None:
+    def __init__(
+        self, files: Sequence[int], ids: IdRanges, *, devices: bool, overlay: bytes
+    ) -> None:
         self._files = files
         self._ids = ids
         self._devices = devices
+        self._overlay = overlay
         self._missing = Omissions([], [])
         self._left_out: set[bytes] = set()
         self._directories: list[Record] = []
@@ -90,6 +94,8 @@ class _Unpacking:
             "p": self._special,
             "c": self._special,
             "b": self._special,
+            WHITEOUT: self._whiteout,
+            OPAQUE: self._opaque,
         }
 
     def run(self, records: Iterable[Record]) -> Omissions:
@@ -98,7 +104,7 @@ class _Unpacking:
             folder, _, name = record.path.rpartition(b"/")
             if folder not in parents or name in _NO_NAMES or record.path.startswith(b"/"):
                 self._root(record)
-            elif not record.twin or not self._linked_to_twin(record):
+            else:
                 make[record.kind](record)
         # Only now: whatever is made in a directory changes its time, and may need its mode.
         for record in reversed(self._directories):
@@ -106,24 +112,25 @@ class _Unpacking:
         return self._missing
 
     def _root(self, record: Record) -> None:
-        if record.path or record.kind != "d" or self._parents:
+        if record.path or record.kind not in {"d", OPAQUE} or self._parents:
             raise ValueError(f"{record.path!r}: its parent directory is not among the records")
         self._parents.add(b"")
         self._directories.append(record)
-
-    def _linked_to_twin(self, record: Record) -> bool:
-        try:
-            os.link(record.twin, record.path, follow_symlinks=False)
-        except OSError as error:
-            if error.errno not in _NO_TWIN:
-                raise
-            return False
-        return True
+        if record.kind == OPAQUE:
+            os.setxattr(b".", self._overlay + b"opaque", b"y")
 
     def _directory(self, record: Record) -> None:
         os.mkdir(record.path, 0o700)
         self._parents.add(record.path)
         self._directories.append(record)
+
+    def _whiteout(self, record: Record) -> None:
+        # Anybody may make this one device (mknod(2)).
+        os.mknod(record.path, stat.S_IFCHR, os.makedev(0, 0))
+
+    def _opaque(self, record: Record) -> None:
+        self._directory(record)
+        os.setxattr(record.path, self._overlay + b"opaque", b"y")
 
     def _file(self, record: Record) -> None:
         # Attributes are refused to owners who must not write; writing takes away special bits.

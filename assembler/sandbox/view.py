@@ -165,15 +165,38 @@ class View:
             linux.unmount(target)
 
 
+def link_lowers(root: Root) -> None:
+    """Give the folders beneath the overlay short names in the step's own folder."""
+    for number, lower in enumerate(root.lowers):
+        os.symlink(lower, f"{root.step}/{number}")
+
+
+def lower_names(root: Root) -> str:
+    """Return the names that `link_lowers` gave, as the option `lowerdir` has them."""
+    return ":".join(map(str, range(len(root.lowers))))
+
+
+def show_lowers(root: Root) -> str:
+    """Mount what is beneath the overlay, to be read, in a mount namespace of its own."""
+    if len(root.lowers) == 1:
+        return root.lowers[0]
+    linux.unshare(linux.CLONE_NEWNS)
+    linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)
+    os.chdir(root.step)
+    options = f"lowerdir={lower_names(root)}" + (",userxattr" if root.user_xattrs else "")
+    linux.mount("overlay", "lower", "overlay", linux.MS_RDONLY, options)
+    return f"{root.step}/lower"
+
+
 def _mount_root(root: Root) -> str:
     """Mount the root, free of devices; return where it is."""
     if not root.overlay:
-        linux.mount(root.lower, root.lower, None, linux.MS_BIND)
-        linux.set_mount_flags(root.lower, linux.MS_NODEV)
-        return root.lower
+        linux.mount(root.plain, root.plain, None, linux.MS_BIND)
+        linux.set_mount_flags(root.plain, linux.MS_NODEV)
+        return root.plain
     # Relative names: a path of this machine may hold what separates options.
     os.chdir(root.step)
-    options = "lowerdir=lower,upperdir=upper,workdir=work,"
+    options = f"lowerdir={lower_names(root)},upperdir=upper,workdir=work,"
     options += "userxattr" if root.user_xattrs else "redirect_dir=off,metacopy=off,index=off"
     try:
         # Nothing of it need survive this machine: no file is synced, whatever the command asks.
