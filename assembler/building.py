@@ -133,6 +133,7 @@ def built(
         workplace = Workplace(
             session, progress, stack, parsed, request.contexts, settings.wanted, source,
             cache=request.cache, needs_checksums=settings.epoch is not None,
+            options=request.run,
         )  # fmt: skip
         result = _Stages(plan, parsed, scope, workplace, settings, request).build()
         for name in arguments.unused():

@@ -14,6 +14,7 @@ from assembler.context import open_context
 from assembler.copysource import TreeSource
 from assembler.downloads import download
 from assembler.errors import BuildError
+from assembler.request import RunOptions
 from layers import descriptor as media
 from layers.changes import Changes
 from layers.descriptor import Descriptor
@@ -52,6 +53,7 @@ class Workplace:
     cache: bool = True
     needs_checksums: bool = False
     """Whether what ADD fetches must be known beforehand, as where the result is to be the same."""
+    options: RunOptions = field(default_factory=RunOptions)
     trees: dict[int, Tree] = field(default_factory=dict)
     """Of the stages that are built, by their index."""
     _images: dict[str, tuple[Image, Tree]] = field(default_factory=dict)
@@ -123,6 +125,11 @@ class Workplace:
         if not origin:
             return self.context
         found = planning.find_origin(self.dockerfile, origin, stage, self.contexts)
+        if found is not None and found.index not in self.trees:
+            raise BuildError(
+                f"from={origin}: nothing but a trigger of the base image needs that stage, so that "
+                "it was not built; name it in an instruction of this stage too"
+            )
         if found is not None:
             return TreeSource(self.trees[found.index], f"the stage {origin}")
         if origin == planning.SCRATCH and planning.context_for(origin, self.contexts) is None:
