@@ -14,6 +14,7 @@ from assembler.commands import Commands
 from assembler.context import open_context
 from assembler.copysource import TreeSource
 from assembler.downloads import download
+from assembler.errors import BuildError
 from assembler.request import RunOptions
 from assembler.sandbox.roots import Base, Standing
 from layers import descriptor as media
@@ -150,6 +151,11 @@ class Workplace:
         if not origin:
             return self.context
         found = planning.find_origin(self.dockerfile, origin, stage, self.contexts)
+        if found is not None and found.index not in self.trees:
+            raise BuildError(
+                f"from={origin}: nothing but a trigger of the base image needs that stage, so that "
+                "it was not built; name it in an instruction of this stage too"
+            )
         if found is not None:
             return TreeSource(self.trees[found.index], f"the stage {origin}")
         if origin == planning.SCRATCH and planning.context_for(origin, self.contexts) is None:

@@ -3,7 +3,8 @@
 words, flags     what an instruction's text is cut into; JSON arrays; `--name=value`
 heredocs         here-documents
 lexer            directives, comments, continuations, here-documents -> logical lines
-parser, copying  logical lines -> typed `instructions`; `mounts` of RUN
+parser, copying  logical lines -> typed `instructions`
+mounts           RUN's `--mount`; `mounttext` cuts it up
 stages           the whole file; `parse` is the entry
 expansion        `$NAME` and its forms, `patterns` in them; `expanding` knows where they apply
 

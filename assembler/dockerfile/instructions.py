@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from assembler.dockerfile.heredocs import Heredoc
     from assembler.dockerfile.lexer import Location
-    from assembler.dockerfile.mounts import MountText
+    from assembler.dockerfile.mounttext import MountText
 
 Pairs = tuple[tuple[str, str], ...]
 

@@ -1,8 +1,8 @@
-"""RUN's `--mount`: comma-separated fields, expanded, then checked for their type.
+"""RUN's `--mount`: what its fields, expanded, mean for their type.
 
 BuildKit's `commands_runmount.go` decides which keys there are, what a type allows, and the
 defaults. Every value but that of `from` may hold variables of the stage, so that the fields are
-cut where the file is read, and understood where the instruction is done.
+cut where the file is read (`mounttext`), and understood where the instruction is done.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from assembler.dockerfile.mounttext import SWITCHES
 from assembler.dockerfile.sizes import parse_memory
 from assembler.dockerfile.words import WordError
 
@@ -19,15 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from assembler.dockerfile.instructions import Run
+    from assembler.dockerfile.mounttext import MountText
 
-_ALIASES = {
-    "src": "source", "dst": "target", "destination": "target", "ro": "readonly", "rw": "readwrite",
-}  # fmt: skip
-_KEYS = (
-    "type", "from", "source", "target", "readonly", "readwrite", "id", "sharing", "required",
-    "size", "mode", "uid", "gid", "env",
-)  # fmt: skip
-_SWITCHES = frozenset({"readonly", "readwrite", "required"})
 _TYPES = ("bind", "cache", "tmpfs", "secret", "ssh")
 _SHARINGS = ("shared", "private", "locked")
 _ONLY = {
@@ -47,40 +41,6 @@ _NUMBER = re.compile(r"[0-9]{1,10}")
 _ID_MAX = 2**32 - 1
 _SECRET_MODE = 0o400
 _SECRETS = "/run/secrets/"
-
-
-@dataclass(frozen=True, slots=True)
-class MountText:
-    """One `--mount`, cut into keys and values; a switch alone has no value."""
-
-    fields: tuple[tuple[str, str | None], ...]
-
-    @classmethod
-    def parse(cls, text: str) -> MountText:
-        """Cut *text* up; without variables in it all of it is checked. Raises `WordError`."""
-        made = cls(tuple(map(_field, _cut(text))))
-        origin = made.text("from")
-        if "$" in origin[:-1]:
-            raise WordError(
-                f"--mount: from={origin} cannot hold a variable; name a stage there that begins "
-                "with FROM $... AS NAME"
-            )
-        return made
-
-    @property
-    def variable(self) -> bool:
-        """Whether it holds a variable."""
-        return any("$" in (value or "") for _, value in self.fields)
-
-    def text(self, key: str) -> str:
-        """Return a key's value as it is written, empty if it has none."""
-        return next((value or "" for name, value in reversed(self.fields) if name == key), "")
-
-    def expand(self, one: Callable[[str], str]) -> MountText:
-        """Return the mount with each value expanded by *one*."""
-        return MountText(
-            tuple((key, value if value is None else one(value)) for key, value in self.fields)
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +136,7 @@ class _Fields:
                 _check_type(key, kind)
             if key == "readwrite":
                 values["readonly"] = str(not _switch(key, value)).lower()
-            elif key in _SWITCHES:
+            elif key in SWITCHES:
                 values[key] = str(_switch(key, value)).lower()
             else:
                 values[key] = value or ""
@@ -276,16 +236,6 @@ _MAKERS: Mapping[str, Callable[[_Fields], RunMount]] = {
 }
 
 
-def _field(text: str) -> tuple[str, str | None]:
-    written, equals, value = text.partition("=")
-    key = _ALIASES.get(written.lower(), written.lower())
-    if key not in _KEYS:
-        raise WordError(f"--mount: {written[:40]!r} is no key; there is {', '.join(_KEYS)}")
-    if not equals and key not in _SWITCHES:
-        raise WordError(f"--mount: {key} has no value; write {key}=VALUE")
-    return key, value if equals else None
-
-
 def _check_type(key: str, kind: str) -> None:
     kinds = _ONLY.get(key, _TYPES)
     if kind not in kinds:
@@ -307,31 +257,3 @@ def _one_of(key: str, value: str, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
         raise WordError(f"{key}={value[:40]} is unknown; there is {', '.join(allowed)}")
     return value
-
-
-def _cut(text: str) -> list[str]:
-    """Cut one line of CSV; a quote that does not begin a field, or is not closed, is an error."""
-    if not text:
-        raise WordError("--mount is empty; write --mount=type=TYPE,target=PATH")
-    found: list[str] = []
-    rest = text
-    while True:
-        if rest.startswith('"'):
-            field, rest = _quoted(rest, text)
-        else:
-            field = rest.partition(",")[0]
-            rest = rest[len(field) :]
-            if '"' in field:
-                raise WordError(f"--mount={text[:60]}: quotes must be around a whole KEY=VALUE")
-        found.append(field)
-        if not rest:
-            return found
-        rest = rest[1:]
-
-
-def _quoted(rest: str, text: str) -> tuple[str, str]:
-    """Return the quoted field that *rest* begins with, and what follows it."""
-    match = re.match(r'"((?:[^"]|"")*)"(?=,|$)', rest)
-    if match is None:
-        raise WordError(f"--mount={text[:60]}: a quoted KEY=VALUE must end in a quote and a comma")
-    return match[1].replace('""', '"'), rest[match.end() :]

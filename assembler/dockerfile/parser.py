@@ -12,7 +12,8 @@ from assembler.dockerfile.durations import parse_duration
 from assembler.dockerfile.expansion import ExpansionError, expand
 from assembler.dockerfile.flags import Flags, parse_flags
 from assembler.dockerfile.lexer import LogicalLine
-from assembler.dockerfile.mounts import MountText, parse_mount
+from assembler.dockerfile.mounts import parse_mount
+from assembler.dockerfile.mounttext import MountText
 from assembler.dockerfile.words import (
     SPACE,
     WordError,

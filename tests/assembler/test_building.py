@@ -9,10 +9,12 @@ from trees import Bytes, directory, file, link, tree
 
 from assembler import planning
 from assembler.builder import Builder, Manner, Replayed, expand_ports, is_signal, scratch_config
+from assembler.buildsecrets import Secret
 from assembler.copystep import Times
 from assembler.dockerfile import parse
 from assembler.errors import BuildError, DockerfileError
 from assembler.request import Request
+from assembler.running import Machine
 from assembler.scope import Arguments, GlobalScope, StageScope, platform_args
 from layers import descriptor as media
 from layers.changes import Changes
@@ -327,6 +329,21 @@ def test_a_run_that_was_done_before_is_not_done_again():
 def test_a_run_that_cannot_be_done_names_its_line(text, problem):
     with pytest.raises(DockerfileError, match=problem):
         Built(text)
+
+
+def test_a_secret_is_nowhere_in_what_is_made():
+    manner = Manner(Times(0), "\\", print, print, Machine({"s": Secret("s", b"hidden")}))
+    hands = Hands()
+    builder = Builder(Tree(), scratch_config(AMD), manner, hands)
+    within = StageScope(scope())
+    builder.begin_stage(within)
+    for instruction in parse(
+        "FROM x\nRUN --mount=type=secret,id=s,env=S a\nLABEL l=$S"
+    ).last.instructions:
+        builder.do(instruction, within)
+    assert hands.ran[0].command.environment["S"] == "hidden"
+    assert b"hidden" not in builder.result().serialize()
+    assert "hidden" not in str(hands.memory)
 
 
 def test_required_secrets_are_asked_for_while_planning():

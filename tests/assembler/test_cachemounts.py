@@ -9,7 +9,8 @@ import pytest
 
 from assembler import images
 from assembler.cachemounts import CacheName, caches, open_cache, remove_cache
-from assembler.dockerfile.mounts import MountText, parse_mount
+from assembler.dockerfile.mounts import parse_mount
+from assembler.dockerfile.mounttext import MountText
 from layers.errors import StoreError
 from layers.store import ContentStore
 

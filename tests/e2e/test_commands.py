@@ -318,6 +318,19 @@ def test_what_is_not_supported_is_refused_before_anything_is_fetched(run, tmp_pa
     assert done.stderr.startswith("golem-assemble: Dockerfile:3: RUN: --device=x is not supported")
 
 
+def test_scratch_is_a_source_without_files(run, tmp_path):
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY --from=scratch . /x/\nVOLUME /v\n")
+    run("build", "-q", "-o", "x.gvmi", ".")
+    assert run("ls", "x.gvmi", "/x").stdout == ""
+
+
+def test_a_trigger_that_needs_a_stage_that_nobody_builds_is_told(run, tmp_path):
+    oci_layout(tmp_path / "base", [], {"OnBuild": ["COPY --from=one . /y/"]})
+    (tmp_path / "Dockerfile").write_text("FROM scratch AS one\nFROM x\n")
+    done = run("build", "--build-context", "x=oci:base", ".", status=3)
+    assert "ONBUILD of x:1: COPY: from=one: nothing but a trigger" in done.stderr
+
+
 def test_offline_nothing_is_asked_for(run, tmp_path):
     (tmp_path / "Dockerfile").write_text("FROM 127.0.0.1:1/none\nADD http://127.0.0.1:1/x /\n")
     done = run("build", "--offline", ".", status=3)

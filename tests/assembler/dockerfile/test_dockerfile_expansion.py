@@ -20,7 +20,7 @@ from assembler.dockerfile import (
     expand_words,
     parse,
 )
-from assembler.dockerfile.mounts import MountText
+from assembler.dockerfile.mounttext import MountText
 from assembler.dockerfile.patterns import Pattern, PatternError, substitute, trim
 from assembler.errors import DockerfileError
 

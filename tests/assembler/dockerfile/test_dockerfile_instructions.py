@@ -9,7 +9,7 @@ import pytest
 from assembler.dockerfile import ExecForm, ShellForm, parse
 from assembler.dockerfile import instructions as ast
 from assembler.dockerfile.durations import parse_duration
-from assembler.dockerfile.mounts import MountText
+from assembler.dockerfile.mounttext import MountText
 from assembler.dockerfile.words import WordError
 from assembler.errors import DockerfileError
 

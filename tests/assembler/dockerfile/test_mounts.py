@@ -8,12 +8,12 @@ from assembler.dockerfile import expand_instruction, parse, run_mounts
 from assembler.dockerfile.mounts import (
     BindMount,
     CacheMount,
-    MountText,
     SecretMount,
     SshMount,
     TmpfsMount,
     parse_mount,
 )
+from assembler.dockerfile.mounttext import MountText
 from assembler.dockerfile.sizes import parse_memory
 from assembler.dockerfile.words import WordError
 from assembler.errors import DockerfileError

@@ -81,9 +81,9 @@ class Base:
         return [file.fileno() for file in self.files]
 
 
-def unpacked(tree: Tree, root, *, ids=IDS, devices=AS_ROOT, twins=None) -> Base:
+def unpacked(tree: Tree, root, *, ids=IDS, devices=AS_ROOT) -> Base:
     """Unpack as the child would: what it gets has crossed a process boundary."""
-    records, files = records_of(tree, twins)
+    records, files = records_of(tree)
     records = unpack_records(pack(records))
     omissions = unpack(
         records, [file.fileno() for file in files], os.fspath(root), ids, devices=devices

@@ -63,12 +63,6 @@ def test_files_that_data_lie_in_are_listed_once():
     assert [record.source[0] for record in records[1:]] == [0, 1, 0]
 
 
-def test_twins_are_told_where_there_are_any():
-    tree = tree_of(file("a", b"x"), file("b", b"y"))
-    records, _ = records_of(tree, {tree.root.children[b"b"]: b"/elsewhere/b"})
-    assert [record.twin for record in records] == [b"", b"", b"/elsewhere/b"]
-
-
 def test_segments_cross_the_border_too():
     tree = Tree()
     node = tree.root.children[b"a"] = Node(Kind.FILE, 0o644)

@@ -116,29 +116,6 @@ def test_sparse_files_keep_their_holes(tmp_path):
     assert data.count(0) == len(data) - 6
 
 
-def test_a_twin_is_linked_and_not_copied(tmp_path):
-    tree = tree_of(file("a", b"x", mtime=5), hardlink("b", "a"))
-    first = unpacked(tree, tmp_path / "one").root
-    twins = {tree.root.children[b"a"]: first + b"/a"}
-    second = unpacked(tree, tmp_path / "two", twins=twins).root
-    assert os.stat(second + b"/b").st_ino == os.stat(first + b"/a").st_ino
-
-
-def test_a_twin_that_is_gone_is_copied(tmp_path):
-    tree = tree_of(file("a", b"x", mtime=5))
-    twins = {tree.root.children[b"a"]: os.fsencode(tmp_path / "gone")}
-    root = unpacked(tree, tmp_path / "two", twins=twins).root
-    assert Path(os.fsdecode(root), "a").read_bytes() == b"x"
-
-
-def test_a_twin_that_is_a_link_is_linked_itself(tmp_path):
-    (tmp_path / "link").symlink_to("nowhere")
-    tree = tree_of(symlink("l", "nowhere"))
-    twins = {tree.root.children[b"l"]: os.fsencode(tmp_path / "link")}
-    root = unpacked(tree, tmp_path / "two", twins=twins).root
-    assert os.lstat(root + b"/l").st_ino == os.lstat(tmp_path / "link").st_ino
-
-
 def test_data_go_through_this_process_where_the_kernel_does_not_copy(tmp_path, monkeypatch):
     def refuse(*_words, **_more):
         raise OSError(18, "Invalid cross-device link")
@@ -168,7 +145,7 @@ def test_a_spool_that_ends_early_is_an_error(tmp_path, size):
 
 
 def record(path, kind="-"):
-    return Record(path, kind, 0o755, 0, 0, 0, b"", (0, 0), None, None, b"")
+    return Record(path, kind, 0o755, 0, 0, 0, b"", (0, 0), None, None)
 
 
 @pytest.mark.parametrize(
