@@ -79,6 +79,8 @@ class Unpack:
     devices: bool
     overlay: bytes = b""
     """How the names of an overlay's own attributes begin, where *target* will be beneath one."""
+    beneath: tuple[str, ...] = ()
+    """Folders that will be beneath *target*."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,7 +113,15 @@ def perform(wanted: job.Job, lifeline: int, tell: Tell) -> None:
 def _unpack(order: job.Unpack) -> None:
     ids = IdRanges(order.uids, order.gids)
     records = unpack_records(order.records)
-    unpack(records, order.files, order.target, ids, devices=order.devices, overlay=order.overlay)
+    unpack(
+        records,
+        order.files,
+        order.target,
+        ids,
+        devices=order.devices,
+        overlay=order.overlay,
+        beneath=order.beneath,
+    )
 
 
 def _run(run: job.Run, lifeline: int, tell: Tell) -> dict[str, Any]:

@@ -128,7 +128,7 @@ class Roots:
             ids = self._rung.ids
             order = Unpack(
                 target, records.pack(unpacked), descriptors, ids.uids, ids.gids,
-                self._rung.devices, OVERLAY[in_userns],
+                self._rung.devices, OVERLAY[in_userns], lowers,
             )  # fmt: skip
             orders, lowers = (order,), (target, *lowers)
         root = Root(lowers, str(step), self._rung.overlay, user_xattrs=in_userns)

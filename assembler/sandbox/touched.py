@@ -65,7 +65,12 @@ def delta(tree: Tree, touched: Touched) -> tuple[list[Record], list[DataFile]]:
         if path in touched.replaced and node is not None and node.is_directory:
             opaque.add(path)
             _choose_all(node, path, chosen)
-    return records_of_paths(chosen, opaque)
+    kept = {
+        path: node
+        for path, node in chosen.items()
+        if node is not None or not _is_below(path, opaque)
+    }
+    return records_of_paths(kept, opaque)
 
 
 def _choose_way(tree: Tree, path: bytes, chosen: dict[bytes, Node | None]) -> Node | None:
@@ -90,6 +95,14 @@ def _choose_all(node: Node, path: bytes, chosen: dict[bytes, Node | None]) -> No
             chosen[place] = child
             if child.is_directory:
                 todo.append((place, child))
+
+
+def _is_below(path: bytes, directories: set[bytes]) -> bool:
+    while path:
+        path = path.rpartition(b"/")[0]
+        if path in directories:
+            return True
+    return False
 
 
 def _place(tree: Tree, folder: bytes) -> tuple[bytes, ...]:

@@ -45,20 +45,24 @@ def unpack(
     *,
     devices: bool,
     overlay: bytes = b"",
+    beneath: Sequence[str] = (),
 ) -> Omissions:
     """Make the directory *target* and everything in it; return what is missing of it.
 
     Owners that *ids* do not hold are left as they come. Device nodes are made where *devices*
     says so. *overlay* begins the names of the attributes by which an overlay is told of opaque
-    directories; without it there must be none. After an error a part of the tree is there:
-    `remove_tree` takes it away. The working directory is another one meanwhile.
+    directories; without it there must be none. Whiteouts are made where there is something
+    *beneath*, in one of those folders: elsewhere they would show. After an error a part of the
+    tree is there: `remove_tree` takes it away. The working directory is another one meanwhile.
     """
     os.mkdir(target, 0o700)
     with chdir(target), _umask(0):
         # A directory that hands down its group gave it, and the habit, to the new one.
         os.chown(b".", -1, os.getegid())
         os.chmod(b".", 0o700)
-        return _Unpacking(files, ids, devices=devices, overlay=overlay).run(records)
+        return _Unpacking(files, ids, devices=devices, overlay=overlay, beneath=beneath).run(
+            records
+        )
 
 
 @contextmanager
@@ -74,12 +78,19 @@ class _Unpacking:
     """One tree being made in the working directory."""
 
     def __init__(
-        self, files: Sequence[int], ids: IdRanges, *, devices: bool, overlay: bytes
+        self,
+        files: Sequence[int],
+        ids: IdRanges,
+        *,
+        devices: bool,
+        overlay: bytes,
+        beneath: Sequence[str],
     ) -> None:
         self._files = files
         self._ids = ids
         self._devices = devices
         self._overlay = overlay
+        self._beneath = [os.fsencode(folder) + b"/" for folder in beneath]
         self._missing = Omissions([], [])
         self._left_out: set[bytes] = set()
         self._directories: list[Record] = []
@@ -126,7 +137,8 @@ class _Unpacking:
 
     def _whiteout(self, record: Record) -> None:
         # Anybody may make this one device (mknod(2)).
-        os.mknod(record.path, stat.S_IFCHR, os.makedev(0, 0))
+        if any(os.path.lexists(folder + record.path) for folder in self._beneath):
+            os.mknod(record.path, stat.S_IFCHR, os.makedev(0, 0))
 
     def _opaque(self, record: Record) -> None:
         self._directory(record)
