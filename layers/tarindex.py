@@ -429,9 +429,14 @@ def clean_path(name: bytes) -> bytes:
         raise ValueError(f'{_show(name)} leaves the image (".." in its path)')
     if b"" in parts or b"." in parts:
         parts = [part for part in parts if part not in (b"", b".")]
-    if len(name) > _NAME_MAX and any(len(part) > _NAME_MAX for part in parts):
+    if len(name) > _NAME_MAX and any(_is_too_long(part) for part in parts):
         raise ValueError(f"a name has more than {_NAME_MAX} bytes, the most that Linux allows")
     return b"/".join(parts)
+
+
+def _is_too_long(part: bytes) -> bool:
+    # A whiteout has no place on a disk; what it removes has.
+    return len(part.removeprefix(b".wh.")) > _NAME_MAX
 
 
 def _unknown_type(typeflag: bytes) -> str:

@@ -260,6 +260,7 @@ def test_links_and_directories_may_give_a_size_that_they_do_not_store():
         (b"..a/b..", b"..a/b.."),
         (b"\xff\xfe", b"\xff\xfe"),
         (b"n" * 255, b"n" * 255),
+        (b".wh." + b"n" * 255, b".wh." + b"n" * 255),
     ],
 )
 def test_names_are_cleaned(name, path):
@@ -495,6 +496,7 @@ def test_an_old_sparse_map_that_is_cut_or_too_long_is_told():
         (raw(raw_header(b"")), 'entry "": its name is empty'),
         (raw(raw_header(b"h", kind=b"1")), 'entry "h": its name is empty'),
         (raw(raw_header(b"s", kind=b"2")), 'entry "s": it is a symbolic link to an empty name'),
+        (file(".wh." + "n" * 256), "a name has more than 255 bytes"),
         (file("n" * 256), "a name has more than 255 bytes, the most that Linux allows"),
         (file("a/" + "n" * 256 + "/b"), "a name has more than 255 bytes"),
         (file("."), "the image's root must be a directory"),

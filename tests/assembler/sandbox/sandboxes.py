@@ -107,7 +107,7 @@ def names_in(tar: bytes) -> list[bytes]:
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNS = 0x20000
-_MS_REC, _MS_PRIVATE, _MNT_DETACH = 0x4000, 1 << 18, 2
+_MS_NODEV, _MS_REC, _MS_PRIVATE, _MNT_DETACH = 4, 0x4000, 1 << 18, 2
 
 
 def leave_the_mount_namespace() -> None:
@@ -134,7 +134,7 @@ def _check(result: int) -> None:
 def scratch(parent):
     """A tmpfs of its own: an overlay cannot stand on another one."""
     folder = tempfile.mkdtemp(dir=parent)
-    mount("scratch", folder, "tmpfs")
+    mount("scratch", folder, "tmpfs", _MS_NODEV)
     try:
         yield os.fsencode(folder)
     finally:
@@ -151,8 +151,8 @@ def overlay(folder: bytes, lower: bytes, *, user: bool):
     # What the root of the merged view shows is the upper directory's.
     copy_metadata(lower, upper)
     options = b"lowerdir=%s,upperdir=%s,workdir=%s" % (lower, upper, work)
-    options += b",redirect_dir=off,index=off,metacopy=off" + b",userxattr" * user
-    mount("overlay", merged, "overlay", 0, options)
+    options += b",redirect_dir=nofollow,index=off,metacopy=off" + b",userxattr" * user
+    mount("overlay", merged, "overlay", _MS_NODEV, options)
     try:
         yield merged, upper
     finally:
@@ -222,8 +222,15 @@ def _item(draw, path, others):
     return hardlink(path, draw(st.sampled_from(others)), **more) if others else file(path, **more)
 
 
+def _opened(root, path, mode):
+    """A file, opened; fifos and devices are left alone."""
+    if os.path.lexists(root + path) and not os.path.isfile(root + path):
+        raise OSError
+    return open(root + path, mode)
+
+
 def _write(root, path, data):
-    with open(root + path, "wb") as file:
+    with _opened(root, path, "wb") as file:
         file.write(data)
 
 
@@ -234,19 +241,19 @@ def _write_beside(root, path, data):
 
 
 def _append(root, path, data):
-    with open(root + path, "ab") as file:
+    with _opened(root, path, "ab") as file:
         file.write(data)
 
 
 def _open(root, path):
-    with open(root + path, "r+b"):
+    with _opened(root, path, "r+b"):
         pass
 
 
 def _rewrite(root, path):
     """A file as it was, but another one."""
     status = os.stat(root + path)
-    with open(root + path, "rb") as file:
+    with _opened(root, path, "rb") as file:
         data = file.read()
     _write(root, b".draft", data)
     shutil.copystat(root + path, root + b".draft")
