@@ -114,7 +114,7 @@ class Comparison:
         """
         own, marks = read or attributes.read(path or b".")
         kind = _KINDS[stat.S_IFMT(status.st_mode)]
-        uid, gid = self._manner.ownership.of(path, status, marks, existed=was is not None)
+        uid, gid = self._manner.ownership.of(path, status, marks, was)
         node = Node(kind, stat.S_IMODE(status.st_mode), uid, gid, self._manner.mtime(status))
         node.xattrs = own
         if kind is Kind.SYMLINK:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from assembler.sandbox.attributes import OWNER
+from assembler.sandbox.attributes import OWNER, USER_OVERLAY
 
 if TYPE_CHECKING:
     import os
@@ -18,13 +18,17 @@ Owner = tuple[int, int]
 _ID_MAX = 0xFFFFFFFE
 _ID = re.compile(rb"-1|[0-9]{1,10}")
 _ROOT = (0, 0)
+_COPIED_UP = USER_OVERLAY + b"origin"
+"""Of a file in an overlay's upper directory: that it is the lower one, changed."""
 
 
 class Ownership(Protocol):
     """Tells owners, as an image has them, of files on disk."""
 
-    def of(self, path: bytes, status: os.stat_result, marks: Attributes, *, existed: bool) -> Owner:
-        """Return the owner of *path*, which stood there before the command or did not."""
+    def of(
+        self, path: bytes, status: os.stat_result, marks: Attributes, was: os.stat_result | None
+    ) -> Owner:
+        """Return the owner of *path*; *was* is what stood there before the command, if anything."""
         ...
 
     def before(self, path: bytes, status: os.stat_result) -> Owner:
@@ -38,9 +42,11 @@ class ExactOwners:
 
     hidden: Mapping[bytes, Owner] = field(default_factory=dict)
 
-    def of(self, path: bytes, status: os.stat_result, marks: Attributes, *, existed: bool) -> Owner:
+    def of(
+        self, path: bytes, status: os.stat_result, marks: Attributes, was: os.stat_result | None
+    ) -> Owner:
         """Return the owner that is shown, or the hidden one that root stands for."""
-        del marks, existed
+        del marks, was
         return self.before(path, status)
 
     def before(self, path: bytes, status: os.stat_result) -> Owner:
@@ -58,16 +64,19 @@ class RecordedOwners:
     default: Owner = _ROOT
     """The user that the command ran as: what is new is his."""
 
-    def of(self, path: bytes, status: os.stat_result, marks: Attributes, *, existed: bool) -> Owner:
+    def of(
+        self, path: bytes, status: os.stat_result, marks: Attributes, was: os.stat_result | None
+    ) -> Owner:
         """Return the recorded owner, else the one before the command, else the default.
 
-        Programs that rewrite a file give the new one the owner that they saw of the old one, which
-        was root here: so a recorded root does not count where a hidden owner was.
+        What takes another file's place is often given that one's owner, as it seems to be: and all
+        owners seem to be root. So root's new file keeps the owner of the one it replaces; but the
+        same file, given to root, is root's.
         """
-        del status
-        before = self.hidden.get(path, _ROOT) if existed else self.default
+        before = self.default if was is None else self.hidden.get(path, _ROOT)
         recorded = _parse(marks.get(OWNER))
-        if recorded is None or (recorded == _ROOT and path in self.hidden):
+        same = was is not None and (status.st_ino == was.st_ino or _COPIED_UP in marks)
+        if recorded is None or (recorded == _ROOT and path in self.hidden and not same):
             return before
         uid, gid = recorded
         return before[0] if uid is None else uid, before[1] if gid is None else gid

@@ -6,12 +6,6 @@ The oracle is the kernel: a snapshot of the overlay's merged view, or of the tre
 from __future__ import annotations
 
 import os
-import shutil
-import socket
-import subprocess
-import sys
-import tarfile
-import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,30 +18,21 @@ from sandboxes import (
     EDITS,
     EXACT,
     apply,
-    copy_metadata,
     edit,
     harvested,
     items,
     leave_the_mount_namespace,
     look,
-    mount,
     names_in,
     overlay,
     scratch,
     told,
     tree_of,
-    unmount,
     unpacked,
 )
-from support.layers import directory, fifo, file, hardlink, symlink
 from support.trees import differences
 
-from assembler.sandbox.harvest import harvest
-from assembler.sandbox.manner import ExactOwners, Manner, RecordedOwners
 from assembler.sandbox.original import LowerDirectory, Unpacked, take_snapshot
-from assembler.sandbox.records import ROOT_ALONE, hidden_owners
-from assembler.sandbox.upper import UnreadableUpper
-from layers.tree import Tree
 
 needs_root = pytest.mark.skipif(not AS_ROOT, reason="mounts, owners and devices need root")
 MTIME = 1_600_000_000
@@ -147,7 +132,9 @@ def broken_by_copying_up(run):
 @needs_root
 @settings(max_examples=300, deadline=None, derandomize=True, database=None)
 @given(items(), st.lists(EDITS, max_size=12), st.sampled_from(["user", "trusted"]))
-def test_random_edits_upon_an_overlay_are_harvested(own_mounts, tmp_path_factory, entries, edits, kind):
+def test_random_edits_upon_an_overlay_are_harvested(
+    own_mounts, tmp_path_factory, entries, edits, kind
+):
     with scratch(tmp_path_factory.getbasetemp()) as place:
         with overlaid(tree_of(*entries), place, kind) as run:
             edit(run.root, edits)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
-from sandboxes import AS_ROOT, IDS, Spooled, items, look, told, tree_of, unpacked
+from sandboxes import AS_ROOT, Spooled, items, look, told, tree_of, unpacked
 from support.layers import block, char, directory, fifo, file, hardlink, symlink
 from support.trees import differences
 
