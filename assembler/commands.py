@@ -125,7 +125,7 @@ class Commands:
             command=command,
             root=prepared.root,
             isolation=rung.isolation,
-            fixed_identity=rung.one_id,
+            fixed_identity=rung.fixed_identity,
             seccomp=rung.seccomp(command.uid, network=command.network),
             listener=records_owners,
             capabilities=rung.capabilities,
@@ -138,7 +138,7 @@ class Commands:
             owned=arranged.owned,
             run=run,
         )
-        one_id = rung.one_id or rung.isolation == "proot"
+        one_id = rung.fixed_identity
 
         def complete(out: int) -> Job:
             return replace(job, harvest=Harvest(out, self._latest, one_id, hidden, default))
@@ -203,6 +203,8 @@ class Commands:
         if self._rung.one_id and command.uid == 0 and "APT_CONFIG" not in environment:
             machine.append(_APT)
             environment["APT_CONFIG"] = _APT.target
+        if self._rung.program:
+            command = replace(command, words=(self._rung.program, *command.words))
         secrets = (*machine, *command.secrets)
         return replace(command, secrets=secrets, environment=environment)
 

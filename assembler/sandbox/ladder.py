@@ -93,8 +93,12 @@ def _try(rung: Rung, area: TreeArea) -> str:
         words = (rung.program, "/bin/true") if rung.program else ()
         run = Run(
             command=Command(words, {}, "/", 0, 0, (), network=True),
-            root=Root((lower,), str(step), rung.overlay, user_xattrs=namespace is not None),
-            isolation=rung.isolation, fixed_identity=rung.one_id,
+            # proot has no program in an image of nothing: it is tried upon this machine's own root.
+            root=Root(
+                lowers=("/" if rung.program else lower,), step=str(step), overlay=rung.overlay,
+                user_xattrs=namespace is not None,
+            ),
+            isolation=rung.isolation, fixed_identity=rung.fixed_identity,
             seccomp=rung.seccomp(0, network=True), listener=rung.records(0),
             capabilities=rung.capabilities,
         )  # fmt: skip

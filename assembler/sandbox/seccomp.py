@@ -39,12 +39,13 @@ _NEVER = (
     "io_uring_enter", "io_uring_register", "io_uring_setup", "ioperm", "iopl", "kcmp",
     "kexec_file_load", "kexec_load", "keyctl", "lookup_dcookie", "mount", "mount_setattr",
     "move_mount", "open_by_handle_at", "open_tree", "open_tree_attr", "perf_event_open",
-    "pidfd_getfd", "pivot_root", "process_vm_readv", "process_vm_writev", "quotactl", "quotactl_fd",
+    "pidfd_getfd", "pivot_root", "quotactl", "quotactl_fd",
     "reboot", "request_key", "setns", "settimeofday", "swapoff", "swapon", "syslog", "umount2",
     "userfaultfd", "vhangup",
 )  # fmt: skip
 """What no build needs and an attack may: mounts, keys, modules, other processes' memory, ..."""
 
+_TRACING = ("process_vm_readv", "process_vm_writev")
 _IDENTITY = (
     "capset", "setfsgid", "setfsuid", "setgid", "setgroups", "setregid", "setresgid", "setresuid",
     "setreuid", "setuid",
@@ -62,6 +63,8 @@ class Policy:
     """Changes of identity, and device nodes, are told to succeed; nothing happens."""
     record_owners: bool = False
     """Changes of owners go to a listener, who answers them; else, pretending, they are no-ops."""
+    trace_others: bool = False
+    """Whether processes may read each other's memory, as proot does."""
     sockets_stay_local: bool = False
     """Only sockets of AF_UNIX can be made: for `none` where there is no network namespace."""
 
@@ -82,6 +85,8 @@ def build_filter(policy: Policy, machine: Machine) -> bytes:
     ]
     calls = machine.calls
     steps += _all(_NEVER, _REFUSED, calls)
+    if not policy.trace_others:
+        steps += _all(_TRACING, _REFUSED, calls)
     # Its flags are behind a pointer; libc takes clone where there is no clone3.
     steps += _all(("clone3",), _UNKNOWN, calls)
     for name in ("clone", "unshare"):

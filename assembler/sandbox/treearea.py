@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from assembler.sandbox.job import UserNamespace
 
 _DRAFT = ".tmp."
+_RECENT = 24 * 3600
+"""Seconds since the last use within which a folder is let be."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -72,8 +75,13 @@ class TreeArea:
         for path in list(self._folder.iterdir()):
             if path.name.startswith(_DRAFT):
                 self._remove_orphan(path)
-            elif path != self.kept(path.name.rpartition(".")[0]):
+            elif self._is_of_another_start(path):
                 self._remove(path, None)
+
+    def _is_of_another_start(self, path: Path) -> bool:
+        # Another machine, with a start of its own, may share the store and be using it just now.
+        recent = path.stat().st_atime > time.time() - _RECENT
+        return not recent and path != self.kept(path.name.rpartition(".")[0])
 
     def folders(self) -> list[Path]:
         """Return the kept folders."""
