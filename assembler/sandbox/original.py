@@ -102,13 +102,16 @@ def take_snapshot(root: bytes | str) -> Snapshot:
 
 
 def _outwait(moment: int) -> None:
-    """Wait until a change gets another ctime than *moment*: the kernel's clock has coarse ticks."""
+    """Wait until a change gets another ctime than *moment*: the kernel's clock has coarse ticks.
+
+    Kernels that give finer times to files that were looked at are ahead of that clock, and have
+    been seen to give the same time twice.
+    """
     # Some file systems keep whole seconds only.
     tick = _SECOND if moment % _SECOND == 0 else 1
-    now = time.clock_gettime_ns(_COARSE_CLOCK)
-    while moment <= now < moment + tick:
+    # A time from the future is no reason to wait for it.
+    while -_SECOND < time.clock_gettime_ns(_COARSE_CLOCK) - moment < tick:
         time.sleep(0.001)
-        now = time.clock_gettime_ns(_COARSE_CLOCK)
 
 
 class Unpacked:
