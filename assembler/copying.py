@@ -174,6 +174,7 @@ class _Copier:
     def children(
         self, origin: bytes, target: bytes, inner: bytes, matched: Matched
     ) -> Iterator[Item]:
+        folder = self._tree.find(target, follow=False)
         for name, node in self._source.names(origin).items():
             within = inner + b"/" + name if inner else name
             excluded, state = self._options.exclude.match(os.fsdecode(within), matched)
@@ -181,7 +182,8 @@ class _Copier:
             below = origin + b"/" + name if origin else name
             if not node.is_directory:
                 if not excluded:
-                    yield from self.entry(below, node, path)
+                    self._check(path, node, folder)
+                    yield self._item(below, node, path)
                 continue
             inside = self.children(below, path, within, state)
             first = None
@@ -190,7 +192,7 @@ class _Copier:
                 first = next(inside, None) if self._options.exclude.takes_back else None
                 if first is None:
                     continue
-            self._check(path, node)
+            self._check(path, node, folder)
             yield self._item(below, node, path)
             if first is not None:
                 yield first
@@ -198,11 +200,11 @@ class _Copier:
 
     def entry(self, origin: bytes, node: Node, path: bytes) -> Iterator[Item]:
         """Yield one file, link or device."""
-        self._check(path, node)
+        self._check(path, node, self._tree.find(_up(path), follow=False))
         yield self._item(origin, node, path)
 
-    def _check(self, path: bytes, node: Node) -> None:
-        there = self._tree.find(path, follow=False)
+    def _check(self, path: bytes, node: Node, folder: Node | None) -> None:
+        there = folder.children.get(path.rpartition(b"/")[2]) if folder is not None else None
         if there is None or there.is_directory == node.is_directory or self._options.replace:
             return
         if there.is_directory:

@@ -132,15 +132,14 @@ class FolderSource:
     def read(self, path: bytes, node: Node) -> Iterator[bytes]:
         """See `Source`. Raises `BuildError` for a file that cannot be read, or that changed."""
         shown = os.fsdecode(path)
-        size, modified = self._facts[node]
-        # What is asked for is allocated: for small files a large chunk costs more than its reading.
-        piece = min(size + 1, _CHUNK)
+        left, modified = self._facts[node]
         try:
             with self._fs.openbin(shown) as file:
-                if _modified(file) not in {modified, None}:
-                    raise BuildError(f"{shown}: it changed while the build read the context")
-                while chunk := file.read(piece):
+                # What is asked for is allocated: a small file must not cost a large chunk.
+                while left > 0 and (chunk := file.read(min(left, _CHUNK))):
+                    left -= len(chunk)
                     yield chunk
+                # A file that has grown is known by its time; whoever wants the bytes counts them.
                 if _modified(file) not in {modified, None}:
                     raise BuildError(f"{shown}: it changed while the build read the context")
         except (OSError, FSError) as error:
@@ -157,32 +156,31 @@ class FolderSource:
         found: dict[bytes, Node] = {}
         prefix = f"{folder}/" if folder else ""
         try:
-            infos = sorted(
-                self._fs.scandir(folder or "/", namespaces=self._namespaces),
-                key=lambda info: os.fsencode(info.name),
-            )
+            scanned = self._fs.scandir(folder or "/", namespaces=self._namespaces)
+            infos = {os.fsencode(info.name): info for info in scanned}
         except (OSError, FSError) as error:
             raise _unreadable(folder or ".", error) from None
-        for info in infos:
-            excluded, state = self._rules.match(prefix + info.name, matched)
-            node = self._node(info, prefix)
+        for name in sorted(infos):
+            shown = prefix + os.fsdecode(name)
+            excluded, state = self._rules.match(shown, matched)
+            node = self._node(infos[name], shown)
             if node is None or (excluded and not (node.is_directory and self._rules.takes_back)):
                 continue
-            key = os.fsencode(prefix + info.name)
             if node.is_directory:
+                key = os.fsencode(shown)
                 self._matched[key] = state
                 if excluded and not self.names(key):
                     # Excluded, and nothing in it is taken back.
                     continue
-            found[os.fsencode(info.name)] = node
+            found[name] = node
         return found
 
-    def _node(self, info: Info, prefix: str) -> Node | None:
+    def _node(self, info: Info, shown: str) -> Node | None:
         raw: Mapping[str, Any] = info.raw.get("lstat") or {}
         mode = raw.get("st_mode") or _mode_of(info)
         kind = _FORMATS.get(stat.S_IFMT(mode))
         if kind is None:
-            self.skipped.append(prefix + info.name)
+            self.skipped.append(shown)
             return None
         inode = (raw.get("st_dev", 0), raw.get("st_ino", 0))
         if kind is not Kind.DIRECTORY and raw.get("st_nlink", 1) > 1 and inode in self._inodes:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from assembler.copystep import Part
     from layers.tree import Node
 
-_VERSION = 2
+_VERSION = 3
 """To be raised when the same inputs come to give another layer."""
 
 _BATCH = 256
@@ -48,14 +48,11 @@ class CopyInputs:
 
     def __init__(self, before: str, parts: Sequence[Part], *inputs: object) -> None:
         self._files: dict[Node, tuple[Source, bytes]] = {}
-        self._said: list[object] = [before, *map(str, inputs)]
+        said: list[object] = [before, *map(str, inputs)]
         for part in parts:
-            self._said += [_options(part), self._listing(part)]
-
-    @property
-    def shape(self) -> str:
+            said += [_options(part), self._listing(part)]
+        self.shape = _digest([*said, "shape"])
         """The digest of everything but contents: where it is new, so is the key."""
-        return _digest([*self._said, "shape"])
 
     def key(self, known: Mapping[Node, str]) -> str:
         """Return the step's key; only the files whose digests are not *known* are read."""
@@ -70,7 +67,7 @@ class CopyInputs:
             digests = dict(known)
             for batch, found in zip(batches, hashed, strict=True):
                 digests |= {node: digest for (_, _, node), digest in zip(batch, found, strict=True)}
-        return _digest([*self._said, [digests[node] for node in self._files]])
+        return _digest([self.shape, *(digests[node] for node in self._files)])
 
     def _listing(self, part: Part) -> list[list[Any]]:
         """Describe everything below the part's paths, in order."""
