@@ -258,6 +258,7 @@ class Builder:
         )
         text = copy_text(instruction)
         inputs = CopyInputs(self.key, parts, instruction.keyword, destination)
+        inputs.check_readable()
         digests: dict[Node, str] = {}
         replayed = None
         if self._hands.remembers(inputs.shape):

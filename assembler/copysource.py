@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from layers.tree import Tree
 
 _CHUNK = 1 << 20
+_READ_BY_ALL = 0o444
 _UNIX = ("basic", "lstat", "link")
 _OTHERS = ("basic", "details", "access", "link")
 _FORMATS = {
@@ -62,6 +63,10 @@ class Source(Protocol):
         """Yield the contents of the file at *path*."""
         ...
 
+    def readable(self, path: bytes, node: Node) -> bool:
+        """Return whether the file at *path* may be read, as far as can be told without reading."""
+        ...
+
     def why_missing(self, path: bytes) -> str:
         """Return, for an error's end, why *path* may not be there; empty if nobody knows."""
         ...
@@ -88,6 +93,10 @@ class TreeSource:
     def read(self, path: bytes, node: Node) -> Iterator[bytes]:
         """See `Source`."""
         return Contents(node.data).chunks()
+
+    def readable(self, path: bytes, node: Node) -> bool:
+        """See `Source`."""
+        return True
 
     def why_missing(self, path: bytes) -> str:
         """See `Source`."""
@@ -144,6 +153,13 @@ class FolderSource:
                     raise BuildError(f"{shown}: it changed while the build read the context")
         except (OSError, FSError) as error:
             raise _unreadable(shown, error) from None
+
+    def readable(self, path: bytes, node: Node) -> bool:
+        """See `Source`. Where the mode lets everybody read, nobody is asked."""
+        shown = os.fsdecode(path)
+        if node.mode & _READ_BY_ALL == _READ_BY_ALL or not self._fs.hassyspath(shown):
+            return True
+        return os.access(self._fs.getsyspath(shown), os.R_OK)
 
     def why_missing(self, path: bytes) -> str:
         """See `Source`."""
@@ -217,6 +233,10 @@ class TextSource:
     def read(self, path: bytes, node: Node) -> Iterator[bytes]:
         """See `Source`."""
         yield self._text
+
+    def readable(self, path: bytes, node: Node) -> bool:
+        """See `Source`."""
+        return True
 
     def why_missing(self, path: bytes) -> str:
         """See `Source`."""
