@@ -86,7 +86,8 @@ class Manner:
     times: Times
     escape: str
     warn: Callable[[str], None]
-    tell_cached: Callable[[str], None]
+    tell_cached: Callable[[], None]
+    """Tells that the instruction on its way was not done again."""
 
 
 class Builder:
@@ -265,7 +266,7 @@ class Builder:
             self.key = inputs.key(digests)
             replayed = self._hands.replay(self.key, self.tree)
         if replayed is not None:
-            self._manner.tell_cached(f"{instruction.keyword} {text}")
+            self._manner.tell_cached()
             layer = replayed.layer
         else:
             with self._hands.begin(self.tree) as changes:

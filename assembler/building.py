@@ -32,7 +32,7 @@ from layers.tree import Tree
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from assembler.dockerfile import Dockerfile
+    from assembler.dockerfile import Dockerfile, Stage
     from assembler.planning import Plan, StagePlan
     from assembler.progress import Progress
     from assembler.request import Request
@@ -141,6 +141,20 @@ def built(
         yield result
 
 
+class _Places:
+    """Counts a stage's instructions, FROM first: `build 2/5`, as BuildKit does."""
+
+    def __init__(self, stage: Stage, stages: int) -> None:
+        self._name = stage.name or (f"stage-{stage.index}" if stages > 1 else "")
+        self._count = 0
+        self.total = 1 + len(stage.instructions)
+
+    def next(self) -> str:
+        """Return where the next instruction stands."""
+        self._count += 1
+        return f"{self._name} {self._count}/{self.total}".lstrip()
+
+
 class _Stages:
     """The stages of a plan, built one after another."""
 
@@ -170,8 +184,10 @@ class _Stages:
         return self._built[self._plan.target.stage.index]
 
     def _build(self, planned: StagePlan) -> BuiltStage:
-        base = self._begin(planned)
         progress = self._workplace.progress
+        places = _Places(planned.stage, len(self._parsed.stages))
+        with progress.instruction(places.next(), planned.stage.from_.location.shown):
+            base = self._begin(planned)
         times = Times(base.epoch, self._settings.epoch)
         manner = Manner(times, self._parsed.escape, progress.warn, progress.cached)
         builder = Builder(
@@ -182,8 +198,9 @@ class _Stages:
         planning.check_supported(triggers)
         scope = StageScope(self._scope)
         builder.begin_stage(scope)
-        with progress.step("Dockerfile"):
-            for instruction in (*triggers, *planned.stage.instructions):
+        places.total += len(triggers)
+        for instruction in (*triggers, *planned.stage.instructions):
+            with progress.instruction(places.next(), instruction.location.shown):
                 builder.do(instruction, scope)
         if planned is self._plan.target:
             builder.label(self._request.labels)
