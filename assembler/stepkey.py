@@ -98,9 +98,10 @@ class CopyInputs:
         ]
         if closed:
             more = f" and {len(closed) - _NAMED:,} more" if len(closed) > _NAMED else ""
+            they, them = ("they", "them") if len(closed) > 1 else ("it", "it")
             raise BuildError(
-                f"{', '.join(closed[:_NAMED])}{more}: may not be read (Permission denied); change "
-                "the mode, or exclude what is not wanted"
+                f"{', '.join(closed[:_NAMED])}{more}: {they} cannot be read (Permission denied); "
+                f"make {them} readable, or exclude {them}"
             )
 
 

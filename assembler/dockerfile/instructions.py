@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from assembler.dockerfile.heredocs import Heredoc
     from assembler.dockerfile.lexer import Location
 
+PATH_MAX = 4095
+"""Characters of a path, as Linux has it: nobody could open what has a longer one."""
+
 Pairs = tuple[tuple[str, str], ...]
 
 

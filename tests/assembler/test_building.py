@@ -11,6 +11,7 @@ from assembler import planning
 from assembler.builder import Builder, Manner, expand_ports, is_signal, scratch_config
 from assembler.copystep import Times
 from assembler.dockerfile import parse
+from assembler.dockerfile.lexer import Location
 from assembler.errors import BuildError, DockerfileError
 from assembler.request import Request
 from assembler.scope import Arguments, GlobalScope, StageScope, platform_args
@@ -86,6 +87,21 @@ class Built:
         ]
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("COPY  a \\\n   b /c/", "COPY a b /c/"),
+        ("COPY a `\n b /c/", "COPY a b /c/"),
+        ("RUN echo `date`", "RUN echo `date`"),
+        ("LABEL a=\x07", "LABEL a=\\x07"),
+        ("ENV " + "a" * 200, "ENV " + "a" * 96 + "..."),
+        ("COPY <<E /a\nb\nE", "COPY <<E /a b E"),
+    ],
+)
+def test_an_instruction_is_shown_on_one_line(text, shown):
+    assert Location("Dockerfile", 1, 2, text).shown == shown
+
+
 def test_the_stages_that_the_target_needs_are_planned():
     planned = plan("FROM a AS one\nENV x=1\nFROM b\nRUN y\nFROM one\nENV z=2\nFROM 0")
     assert planned.target.base_name == "0"
@@ -124,8 +140,13 @@ def test_named_contexts_take_the_place_of_images_and_stages():
         ("FROM x\nRUN a", "Dockerfile:2: RUN is not supported yet; build the image"),
         ("FROM x\nADD https://x/y.git a", "Dockerfile:2: ADD: git sources are not supported"),
         ("FROM x\nADD git@x:y a", "git sources are not supported"),
-        ("FROM x AS a\nCOPY --from=a b c", "Dockerfile:2: COPY: --from=a: that stage does not"),
-        ("FROM x\nFROM y\nCOPY --from=1 b c", "Dockerfile:3: COPY: --from=1: there is no stage"),
+        ("FROM x AS a\nCOPY --from=a b c", "Dockerfile:2: COPY: --from=a: a stage cannot copy"),
+        ("FROM x\nFROM y\nCOPY --from=1 b c", "Dockerfile:3: COPY: --from=1: a stage cannot copy"),
+        ("FROM x\nFROM y\nCOPY --from=2 b c", "Dockerfile:3: COPY: --from=2: there is no stage"),
+        (
+            "FROM x AS a\nCOPY --from=b b c\nFROM y AS b\nCOPY --from=a b c",
+            "Dockerfile:2: COPY: --from=b: that stage does",
+        ),
         ("FROM x\nCOPY --from=Bad! b c", "Dockerfile:2: COPY: "),
         ("FROM $none", "is empty after expansion"),
         ("FROM --platform=a/b/c/d x", "OS/ARCH"),

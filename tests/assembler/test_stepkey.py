@@ -245,9 +245,11 @@ def test_files_that_may_not_be_read_are_named_at_once():
         CopyInputs(BEFORE, [Part(source, [b""], CopyOptions())]).check_readable()
 
     check("open")
-    with pytest.raises(BuildError, match=r"^a, b: may not be read \(Permission denied\); change"):
+    with pytest.raises(BuildError, match=r"^a: it cannot be read \(Permission denied\); make it"):
+        check("a", "open")
+    with pytest.raises(BuildError, match=r"^a, b: they cannot be read \(Permission denied\); make"):
         check("a", "b", "open")
-    with pytest.raises(BuildError, match=r"^a, b, c, d, e and 2 more: may not be read"):
+    with pytest.raises(BuildError, match=r"^a, b, c, d, e and 2 more: they cannot be read"):
         check(*"gfedcba")
 
 
