@@ -8,17 +8,18 @@ import posixpath
 import re
 import signal
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from assembler.copystep import Supplies, Times, copy_step, write_parts
 from assembler.dockerfile import ExecForm, ExpansionError, expand, expand_instruction
 from assembler.dockerfile import instructions as ast
+from assembler.dockerfile.instructions import PATH_MAX
 from assembler.epoch import format_created
 from assembler.errors import BuildError
 from assembler.running import DEFAULT_PATH, DEFAULT_SHELL, Machine, run_step
 from assembler.stepkey import CopyInputs, next_key, recording
 from assembler.users import resolve_user
-from layers.image import ImageConfig
+from layers.image import LAYERS_MAX, ImageConfig
 from layers.tree import TreeError, show
 
 if TYPE_CHECKING:
@@ -32,10 +33,13 @@ if TYPE_CHECKING:
     from layers.descriptor import Descriptor, Platform
     from layers.tree import Node, Tree
 
+_Value = TypeVar("_Value", dict[str, Any], list[str])
 _PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/([a-z]+))?", re.ASCII)
 _PROTOCOLS = frozenset({"tcp", "udp", "sctp"})
 _PORT_MAX = 65535
 _REALTIME_SIGNALS = 30
+_PORTS_MAX = 1_000_000
+"""Ports that EXPOSE may name in a stage, whether or not they are the same ones."""
 
 
 def scratch_config(platform: Platform) -> ImageConfig:
@@ -97,7 +101,8 @@ class Manner:
     times: Times
     escape: str
     warn: Callable[[str], None]
-    tell_cached: Callable[[str], None]
+    tell_cached: Callable[[], None]
+    """Tells that the instruction on its way was not done again."""
     machine: Machine = field(default_factory=Machine)
 
 
@@ -117,13 +122,23 @@ class Builder:
         self.key = key
         """What the tree depends on so far (`stepkey`)."""
         self.layers: list[Descriptor] = []
-        self._data = copy.deepcopy(dict(base.data))
-        self._settings: dict[str, Any] = dict(self._data.get("config") or {})
+        self._data = dict(base.data)
+        settings = self._data.get("config") or {}
+        # What is changed in place is copied; a deep copy would take long where there is much.
+        self._settings: dict[str, Any] = {
+            name: copy.copy(value) if isinstance(value, dict | list) else value
+            for name, value in settings.items()
+        }
         self._history: list[dict[str, Any]] = list(self._data.get("history") or [])
+        self._below = len((self._data.get("rootfs") or {}).get("diff_ids") or ())
+        """How many layers the base has."""
         self._manner = manner
         self._hands = hands
         self._stage = stage
         self._cmd_is_ours = False
+        self._exposed = 0
+        self._places: dict[str, int] | None = None
+        """Where each variable stands in the environment, once one was set."""
 
     def take_triggers(self) -> list[str]:
         """Return the base's ONBUILD triggers, which are done once and not inherited further."""
@@ -148,16 +163,24 @@ class Builder:
     def label(self, labels: Mapping[str, str]) -> None:
         """Set labels that no instruction asks for (`--label`)."""
         if labels:
-            self._settings["Labels"] = dict(self._settings.get("Labels") or {}) | dict(labels)
+            self._setting("Labels", {}).update(labels)
 
     def result(self) -> ImageConfig:
         """Return the new image's config."""
+        for name in ("Volumes", "ExposedPorts"):
+            if self._settings.get(name):
+                self._settings[name] = dict(sorted(self._settings[name].items()))
         created = format_created(self._manner.times.made)
         data = self._data | {"created": created, "config": self._settings, "history": self._history}
         rootfs = dict(data.get("rootfs") or {"type": "layers"})
         made = [str(layer.digest) for layer in self.layers]
         data["rootfs"] = rootfs | {"diff_ids": [*rootfs.get("diff_ids", ()), *made]}
         return ImageConfig(data)
+
+    def _setting(self, name: str, empty: _Value) -> _Value:
+        """Return a value of the config to be added to; *empty*, if there is none yet."""
+        self._settings[name] = value = self._settings.get(name) or empty
+        return value
 
     def _dispatch(self, instruction: Instruction, scope: StageScope) -> None:
         match instruction:
@@ -202,8 +225,7 @@ class Builder:
                 self._settings["Shell"] = list(words)
                 self._record(instruction, _shown(words))
             case ast.OnBuild(expression=expression):
-                triggers = [*(self._settings.get("OnBuild") or ()), expression]
-                self._settings["OnBuild"] = triggers
+                self._setting("OnBuild", []).append(expression)
                 self._record(instruction, expression)
             case ast.Maintainer(name=name):
                 self._data["author"] = name
@@ -219,18 +241,25 @@ class Builder:
         self._record(instruction, " ".join(shown))
 
     def _env(self, instruction: ast.Env, scope: StageScope) -> None:
-        pairs = [item.partition("=")[::2] for item in self._settings.get("Env") or ()]
-        environment = dict(pairs)
         for name, value in instruction.pairs:
             if not name or "=" in name:
                 raise BuildError(f"{name!r} is no name for a variable")
-            environment[name] = value
+            self._set_variable(name, value)
             scope.environment[name] = value
-        self._settings["Env"] = [f"{name}={value}" for name, value in environment.items()]
         self._record(instruction, " ".join(f"{k}={v}" for k, v in instruction.pairs))
 
+    def _set_variable(self, name: str, value: str) -> None:
+        """Put a variable into the config, where it stood if it was there."""
+        if self._places is None:
+            given = dict(item.partition("=")[::2] for item in self._settings.get("Env") or ())
+            self._settings["Env"] = [f"{name}={value}" for name, value in given.items()]
+            self._places = {name: place for place, name in enumerate(given)}
+        items = self._settings["Env"]
+        place = self._places.setdefault(name, len(items))
+        items[place : place + 1] = [f"{name}={value}"]
+
     def _volume(self, instruction: ast.Volume) -> None:
-        volumes = dict(self._settings.get("Volumes") or {})
+        volumes = self._setting("Volumes", {})
         for path in instruction.paths:
             if not path.strip():
                 raise BuildError("a volume's path is empty after expansion")
@@ -240,7 +269,6 @@ class Builder:
                     f"relative, taken below WORKDIR {self._workdir_path()}; write it in full"
                 )
             volumes[self._absolute(path)] = {}
-        self._settings["Volumes"] = dict(sorted(volumes.items()))
         self._record(instruction, f"[{' '.join(instruction.paths)}]")
 
     def _workdir(self, instruction: ast.Workdir) -> None:
@@ -259,11 +287,13 @@ class Builder:
         self._record(instruction, path, layer)
 
     def _check_way(self, names: tuple[bytes, ...]) -> None:
-        for count in range(1, len(names) + 1):
-            path = b"/".join(names[:count])
-            node = self.tree.find(path, follow=False)
+        node: Node | None = self.tree.root
+        for count, name in enumerate(names, 1):
+            node = node.children.get(name) if node is not None else None
             if node is not None and not node.is_directory:
-                raise BuildError(f"{show(path)} is not a directory in the image")
+                raise BuildError(
+                    f"{show(b'/'.join(names[:count]))} is not a directory in the image"
+                )
 
     def _copy(self, instruction: ast.Copy | ast.Add) -> None:
         destination = self._destination(instruction.destination)
@@ -272,13 +302,14 @@ class Builder:
         )
         text = copy_text(instruction)
         inputs = CopyInputs(self.key, parts, instruction.keyword, destination)
+        inputs.check_readable()
         digests: dict[Node, str] = {}
         replayed = None
         if self._hands.remembers(inputs.shape):
             self.key = inputs.key(digests)
             replayed = self._hands.replay(self.key, self.tree)
         if replayed is not None:
-            self._manner.tell_cached(f"{instruction.keyword} {text}")
+            self._manner.tell_cached()
             layer = replayed.layer
         else:
             with self._hands.begin(self.tree) as changes:
@@ -302,7 +333,7 @@ class Builder:
         self.key = running.key(self.key, self._hands.fidelity())
         replayed = self._hands.replay(self.key, self.tree)
         if replayed is not None and replayed.layer is not None:
-            self._manner.tell_cached(f"{instruction.keyword} {running.step.text}")
+            self._manner.tell_cached()
             layer = replayed.layer
         else:
             layer = self._hands.run(running.step, self.tree)
@@ -368,14 +399,19 @@ class Builder:
         return [*shell, command.text]
 
     def _expose(self, instruction: ast.Expose) -> None:
-        ports = dict(self._settings.get("ExposedPorts") or {})
-        for spec in instruction.ports:
-            ports |= {key: {} for key in expand_ports(spec)}
-        self._settings["ExposedPorts"] = dict(sorted(ports.items()))
+        ports = self._setting("ExposedPorts", {})
+        for spec in dict.fromkeys(instruction.ports):
+            found = expand_ports(spec)
+            self._exposed += len(found)
+            if self._exposed > _PORTS_MAX:
+                raise BuildError(f"more than {_PORTS_MAX:,} ports in all; name each of them once")
+            ports.update({key: {} for key in found})
         self._record(instruction, f"[{' '.join(instruction.ports)}]")
 
     def _absolute(self, path: str) -> str:
         joined = posixpath.normpath(posixpath.join(self._workdir_path(), path))
+        if len(joined) > PATH_MAX:
+            raise BuildError(f"{joined[:40]}... is a path of more than {PATH_MAX:,} characters")
         # POSIX lets two leading slashes stand for something else; nobody here means that.
         return "/" + joined.lstrip("/")
 
@@ -392,6 +428,8 @@ class Builder:
             entry["empty_layer"] = True
         else:
             self.layers.append(layer)
+            if self._below + len(self.layers) > LAYERS_MAX:
+                raise BuildError(f"more than {LAYERS_MAX:,} layers; copy more at once")
         self._history.append(entry)
 
 

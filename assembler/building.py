@@ -33,7 +33,7 @@ from layers.tree import Tree
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from assembler.dockerfile import Dockerfile, Instruction
+    from assembler.dockerfile import Dockerfile, Instruction, Stage
     from assembler.planning import Plan, StagePlan
     from assembler.progress import Progress
     from assembler.request import Request
@@ -154,6 +154,20 @@ def _check(instructions: tuple[Instruction, ...], request: Request, session: Ses
         planning.check_offline(instructions)
 
 
+class _Places:
+    """Counts a stage's instructions, FROM first: `build 2/5`, as BuildKit does."""
+
+    def __init__(self, stage: Stage, stages: int) -> None:
+        self._name = stage.name or (f"stage-{stage.index}" if stages > 1 else "")
+        self._count = 0
+        self.total = 1 + len(stage.instructions)
+
+    def next(self) -> str:
+        """Return where the next instruction stands."""
+        self._count += 1
+        return f"{self._name} {self._count}/{self.total}".lstrip()
+
+
 class _Stages:
     """The stages of a plan, built one after another."""
 
@@ -185,8 +199,10 @@ class _Stages:
         return self._built[self._plan.target.stage.index]
 
     def _build(self, planned: StagePlan) -> BuiltStage:
-        base = self._begin(planned)
         progress = self._workplace.progress
+        places = _Places(planned.stage, len(self._parsed.stages))
+        with progress.instruction(places.next(), planned.stage.from_.location.shown):
+            base = self._begin(planned)
         times = Times(base.epoch, self._settings.epoch)
         manner = Manner(times, self._parsed.escape, progress.warn, progress.cached, self._machine)
         builder = Builder(
@@ -201,8 +217,9 @@ class _Stages:
             scope = self._scopes[planned.parent.index].inherit()
         self._scopes[planned.stage.index] = scope
         builder.begin_stage(scope)
-        with progress.step("Dockerfile"):
-            for instruction in (*triggers, *planned.stage.instructions):
+        places.total += len(triggers)
+        for instruction in (*triggers, *planned.stage.instructions):
+            with progress.instruction(places.next(), instruction.location.shown):
                 builder.do(instruction, scope)
         if planned is self._plan.target:
             builder.label(self._request.labels)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from assembler.copysource import resolve
@@ -96,7 +97,7 @@ def matches(source: Source, pattern: str) -> list[bytes]:
 
 def _paths(source: Source, base: bytes, depth: int) -> Iterator[bytes]:
     for name, node in source.names(base).items():
-        path = base + b"/" + name if base else name
+        path = join(base, name)
         if depth == 1:
             yield path
         elif node.is_directory:
@@ -120,9 +121,9 @@ def plan(
         copier = _Copier(source, tree, options)
         if node.is_directory:
             _check_directory(tree, target)
-            yield from copier.children(path, target, b"", ())
+            yield from copier.children(path, target)
         else:
-            yield from copier.entry(path, node, target)
+            yield copier.entry(path, node, target)
 
 
 def _target(tree: Tree, destination: str, path: bytes, node: Node) -> bytes:
@@ -162,47 +163,70 @@ def _check_directory(tree: Tree, target: bytes) -> None:
         )
 
 
+def below(
+    source: Source, origin: bytes, exclude: Rules, inner: bytes = b"", matched: Matched = ()
+) -> Iterator[tuple[bytes, Node]]:
+    """Yield what is below the directory at *origin* and not excluded, parents first.
+
+    Its path comes with each node: from where the walk began, in which *inner* is *origin*. What
+    *matched* says of the rules is handed down.
+    """
+    for name, node in source.names(origin).items():
+        within = join(inner, name)
+        excluded, state = exclude.match(os.fsdecode(within), matched)
+        if not node.is_directory:
+            if not excluded:
+                yield within, node
+            continue
+        inside = below(source, join(origin, name), exclude, within, state)
+        if excluded:
+            # Only what is taken back inside makes the directory come along.
+            first = next(inside, None) if exclude.takes_back else None
+            if first is None:
+                continue
+            inside = chain([first], inside)
+        yield within, node
+        yield from inside
+
+
+def join(folder: bytes, name: bytes) -> bytes:
+    """Return the path of *name* in *folder*, which is empty for the root."""
+    return folder + b"/" + name if folder else name
+
+
 class _Copier:
-    """Walks through what is copied; hard links among it stay hard links."""
+    """Turns what is copied into items; hard links among it stay hard links."""
 
     def __init__(self, source: Source, tree: Tree, options: CopyOptions) -> None:
         self._source = source
         self._tree = tree
         self._options = options
         self._copies: dict[Node, Node] = {}
+        self._folder: tuple[bytes, Node | None] = (b"", tree.root)
 
-    def children(
-        self, origin: bytes, target: bytes, inner: bytes, matched: Matched
-    ) -> Iterator[Item]:
-        for name, node in self._source.names(origin).items():
-            within = inner + b"/" + name if inner else name
-            excluded, state = self._options.exclude.match(os.fsdecode(within), matched)
-            path = target + b"/" + name if target else name
-            below = origin + b"/" + name if origin else name
-            if not node.is_directory:
-                if not excluded:
-                    yield from self.entry(below, node, path)
-                continue
-            inside = self.children(below, path, within, state)
-            first = None
-            if excluded:
-                # Only what is taken back inside makes the directory come along.
-                first = next(inside, None) if self._options.exclude.takes_back else None
-                if first is None:
-                    continue
-            self._check(path, node)
-            yield self._item(below, node, path)
-            if first is not None:
-                yield first
-            yield from inside
+    def children(self, origin: bytes, target: bytes) -> Iterator[Item]:
+        """Yield what is in the directory at *origin*."""
+        for inner, node in below(self._source, origin, self._options.exclude):
+            yield self.entry(join(origin, inner), node, join(target, inner))
 
-    def entry(self, origin: bytes, node: Node, path: bytes) -> Iterator[Item]:
-        """Yield one file, link or device."""
+    def entry(self, origin: bytes, node: Node, path: bytes) -> Item:
+        """Return one item, checked against what is at *path*."""
         self._check(path, node)
-        yield self._item(origin, node, path)
+        return self._item(origin, node, path)
+
+    def _there(self, path: bytes) -> Node | None:
+        """Return what is at *path*. Most of the time the folder is the one that was looked up last.
+
+        It is looked up when the first of its entries comes, and has been written by then.
+        """
+        folder, _, name = path.rpartition(b"/")
+        if folder != self._folder[0]:
+            self._folder = (folder, self._tree.find(folder, follow=False))
+        parent = self._folder[1]
+        return parent.children.get(name) if parent is not None else None
 
     def _check(self, path: bytes, node: Node) -> None:
-        there = self._tree.find(path, follow=False)
+        there = self._there(path)
         if there is None or there.is_directory == node.is_directory or self._options.replace:
             return
         if there.is_directory:

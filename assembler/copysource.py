@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from assembler.dockerfile.ignore import Matched, Rules
 
 _CHUNK = 1 << 20
+_READ_BY_ALL = 0o444
 _UNIX = ("basic", "lstat", "link")
 _OTHERS = ("basic", "details", "access", "link")
 _FORMATS = {
@@ -61,6 +62,10 @@ class Source(Protocol):
         """Yield the contents of the file at *path*."""
         ...
 
+    def readable(self, path: bytes, node: Node) -> bool:
+        """Return whether the file at *path* may be read, as far as can be told without reading."""
+        ...
+
     def why_missing(self, path: bytes) -> str:
         """Return, for an error's end, why *path* may not be there; empty if nobody knows."""
         ...
@@ -87,6 +92,10 @@ class TreeSource:
     def read(self, path: bytes, node: Node) -> Iterator[bytes]:
         """See `Source`."""
         return Contents(node.data).chunks()
+
+    def readable(self, path: bytes, node: Node) -> bool:
+        """See `Source`."""
+        return True
 
     def why_missing(self, path: bytes) -> str:
         """See `Source`."""
@@ -135,19 +144,25 @@ class FolderSource:
     def read(self, path: bytes, node: Node) -> Iterator[bytes]:
         """See `Source`. Raises `BuildError` for a file that cannot be read, or that changed."""
         shown = os.fsdecode(path)
-        size, modified = self._facts[node]
-        # What is asked for is allocated: for small files a large chunk costs more than its reading.
-        piece = min(size + 1, _CHUNK)
+        left, modified = self._facts[node]
         try:
             with self._fs.openbin(shown) as file:
-                if _modified(file) not in {modified, None}:
-                    raise BuildError(f"{shown}: it changed while the build read the context")
-                while chunk := file.read(piece):
+                # What is asked for is allocated: a small file must not cost a large chunk.
+                while left > 0 and (chunk := file.read(min(left, _CHUNK))):
+                    left -= len(chunk)
                     yield chunk
+                # A file that has grown is known by its time; whoever wants the bytes counts them.
                 if _modified(file) not in {modified, None}:
                     raise BuildError(f"{shown}: it changed while the build read the context")
         except (OSError, FSError) as error:
             raise _unreadable(shown, error) from None
+
+    def readable(self, path: bytes, node: Node) -> bool:
+        """See `Source`. Where the mode lets everybody read, nobody is asked."""
+        shown = os.fsdecode(path)
+        if node.mode & _READ_BY_ALL == _READ_BY_ALL or not self._fs.hassyspath(shown):
+            return True
+        return os.access(self._fs.getsyspath(shown), os.R_OK)
 
     def why_missing(self, path: bytes) -> str:
         """See `Source`."""
@@ -160,32 +175,31 @@ class FolderSource:
         found: dict[bytes, Node] = {}
         prefix = f"{folder}/" if folder else ""
         try:
-            infos = sorted(
-                self._fs.scandir(folder or "/", namespaces=self._namespaces),
-                key=lambda info: os.fsencode(info.name),
-            )
+            scanned = self._fs.scandir(folder or "/", namespaces=self._namespaces)
+            infos = {os.fsencode(info.name): info for info in scanned}
         except (OSError, FSError) as error:
             raise _unreadable(folder or ".", error) from None
-        for info in infos:
-            excluded, state = self._rules.match(prefix + info.name, matched)
-            node = self._node(info, prefix)
+        for name in sorted(infos):
+            shown = prefix + os.fsdecode(name)
+            excluded, state = self._rules.match(shown, matched)
+            node = self._node(infos[name], shown)
             if node is None or (excluded and not (node.is_directory and self._rules.takes_back)):
                 continue
-            key = os.fsencode(prefix + info.name)
             if node.is_directory:
+                key = os.fsencode(shown)
                 self._matched[key] = state
                 if excluded and not self.names(key):
                     # Excluded, and nothing in it is taken back.
                     continue
-            found[os.fsencode(info.name)] = node
+            found[name] = node
         return found
 
-    def _node(self, info: Info, prefix: str) -> Node | None:
+    def _node(self, info: Info, shown: str) -> Node | None:
         raw: Mapping[str, Any] = info.raw.get("lstat") or {}
         mode = raw.get("st_mode") or _mode_of(info)
         kind = _FORMATS.get(stat.S_IFMT(mode))
         if kind is None:
-            self.skipped.append(prefix + info.name)
+            self.skipped.append(shown)
             return None
         inode = (raw.get("st_dev", 0), raw.get("st_ino", 0))
         if kind is not Kind.DIRECTORY and raw.get("st_nlink", 1) > 1 and inode in self._inodes:
@@ -222,6 +236,10 @@ class TextSource:
     def read(self, path: bytes, node: Node) -> Iterator[bytes]:
         """See `Source`."""
         yield self._text
+
+    def readable(self, path: bytes, node: Node) -> bool:
+        """See `Source`."""
+        return True
 
     def why_missing(self, path: bytes) -> str:
         """See `Source`."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from assembler.dockerfile import ExpansionError, Recording, ShellForm, expand, expand_instruction
 from assembler.dockerfile import instructions as ast
+from assembler.dockerfile.instructions import PATH_MAX
 from assembler.errors import DockerfileError
 from assembler.planning import SCRATCH
 from assembler.scope import StageScope
@@ -212,7 +213,7 @@ class _Guest:
 
     def __init__(self, dockerfile: Dockerfile) -> None:
         self._dockerfile = dockerfile
-        self._volumes: list[str] = []
+        self._volumes: set[str] = set()
         self._workdir = ""
 
     def findings(self) -> Iterator[Finding]:
@@ -226,9 +227,12 @@ class _Guest:
     def _one(self, instruction: Instruction) -> Iterator[Finding]:
         match instruction:
             case ast.Volume(paths=paths):
-                self._volumes += [posixpath.normpath(path) for path in paths]
+                self._volumes.update(map(posixpath.normpath, paths))
             case ast.Workdir(path=path):
-                self._workdir = posixpath.normpath(posixpath.join(self._workdir, path))
+                whole = posixpath.normpath(posixpath.join(self._workdir, path))
+                if len(whole) > PATH_MAX:
+                    return  # building tells it
+                self._workdir = whole
                 for volume in self._hiding(self._workdir):
                     if volume != self._workdir:
                         text = f"{path} lies below the volume {volume}; a provider has it not"
@@ -246,7 +250,10 @@ class _Guest:
                 yield _warning(instruction, "CommandIgnored", text)
 
     def _hiding(self, path: str) -> list[str]:
-        return [v for v in self._volumes if path == v or path.startswith(v.rstrip("/") + "/")]
+        above = [path]
+        while len(path) <= PATH_MAX and (path := posixpath.dirname(path)) not in {"", above[-1]}:
+            above.append(path)
+        return [volume for volume in above if volume in self._volumes]
 
 
 def _lineage(dockerfile: Dockerfile) -> list[Stage]:

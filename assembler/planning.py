@@ -152,6 +152,9 @@ def find_origin(
     if context_for(name, contexts) is not None:
         return None
     found = dockerfile.stage_before(name, index)
+    here = dockerfile.stages[index]
+    if found is None and name.lower() in {here.name, str(index)} - {""}:
+        raise BuildError(f"{flag}={name}: a stage has nothing from itself; name an earlier one")
     if found is None and name.isascii() and name.isdigit():
         found = dockerfile.find(name)
         if found is None or found.index >= index:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from layers.digest import Digest
 
 _INTERVAL = 0.1
+_DOCKERFILE = "Dockerfile"
 
 
 @dataclass(slots=True)
@@ -41,6 +42,22 @@ class State:
     squash_began: float = 0.0
 
 
+@dataclass(slots=True)
+class Doing:
+    """An instruction on its way. *place* tells where it stands, as `build 2/5`."""
+
+    place: str
+    text: str
+    began: float = field(default_factory=time.monotonic)
+    cached: bool = False
+    """Whether it did not have to be done again."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been on its way."""
+        return time.monotonic() - self.began
+
+
 class View(Protocol):
     """Shows a build to somebody."""
 
@@ -58,6 +75,18 @@ class View(Protocol):
 
     def layer_done(self, layer: Digest, state: LayerState) -> None:
         """Tell that a layer is read."""
+        ...
+
+    def instruction_began(self, doing: Doing) -> None:
+        """Tell which instruction is done now; there is one at a time."""
+        ...
+
+    def instruction_ended(self, doing: Doing, seconds: float) -> None:
+        """Tell that it ended well."""
+        ...
+
+    def output(self, doing: Doing | None, line: str) -> None:
+        """Tell a line that the instruction's command printed."""
         ...
 
     def note(self, level: str, text: str) -> None:
@@ -84,6 +113,15 @@ class NoView:
     def layer_done(self, layer: Digest, state: LayerState) -> None:
         """Do nothing."""
 
+    def instruction_began(self, doing: Doing) -> None:
+        """Do nothing."""
+
+    def instruction_ended(self, doing: Doing, seconds: float) -> None:
+        """Do nothing."""
+
+    def output(self, doing: Doing | None, line: str) -> None:
+        """Do nothing."""
+
     def note(self, level: str, text: str) -> None:
         """Do nothing."""
 
@@ -99,6 +137,7 @@ class Progress:
         self._lock = threading.RLock()
         self._shown = 0.0
         self._began = time.monotonic()
+        self._doing: Doing | None = None
         self.state = State()
         self.seconds: dict[str, float] = {}
         self.warnings: list[str] = []
@@ -122,6 +161,32 @@ class Progress:
         with self._lock:
             self._view.update(self.state)
             self._view.step_ended(name, self.seconds[name], self.state)
+
+    @contextmanager
+    def instruction(self, place: str, text: str) -> Iterator[None]:
+        """Show and time an instruction; the seconds of all are kept as those of the Dockerfile."""
+        doing = Doing(place, text)
+        with self._lock:
+            self._doing = doing
+            self._view.instruction_began(doing)
+        try:
+            yield
+        finally:
+            seconds = doing.seconds
+            self.seconds[_DOCKERFILE] = self.seconds.get(_DOCKERFILE, 0.0) + seconds
+            self._doing = None
+        with self._lock:
+            self._view.instruction_ended(doing, seconds)
+
+    def cached(self) -> None:
+        """Tell that the instruction on its way does not have to be done again."""
+        if self._doing is not None:
+            self._doing.cached = True
+
+    def output(self, line: str) -> None:
+        """Show a line that the command of the instruction on its way printed."""
+        with self._lock:
+            self._view.output(self._doing, line)
 
     def layers_known(self, layers: Sequence[Descriptor]) -> None:
         """Tell which layers will be read."""
@@ -169,20 +234,10 @@ class Progress:
             self.warnings.append(text)
             self._view.note("advice", text)
 
-    def cached(self, text: str) -> None:
-        """Show that a step did not have to be done again."""
-        with self._lock:
-            self._view.note("CACHED", text)
-
     def note(self, level: str, text: str) -> None:
         """Show something that is neither a warning nor advice."""
         with self._lock:
             self._view.note(level, text)
-
-    def output(self, line: str) -> None:
-        """Show a line that a command printed."""
-        with self._lock:
-            self._view.note("output", line)
 
     def close(self) -> None:
         """Stop showing."""

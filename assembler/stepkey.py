@@ -1,8 +1,9 @@
 """What a COPY or ADD depends on, as one digest: the same key, the same layer.
 
 In it are what the step stands on (the key of the step before), where it copies to, its flags, and
-of everything it copies: path, type, mode, owner, link target, extended attributes and a digest of
-the contents. Times are not: a file that was only touched is not copied again, as in BuildKit.
+of everything it copies, and nothing else: path, type, mode, owner, link target, extended attributes
+and a digest of the contents. Times are not: a file that was only touched is not copied again, as in
+BuildKit.
 
 A step of a shape that was never seen cannot be remembered: then nothing is read for the key alone,
 and the files are hashed while they are copied.
@@ -17,6 +18,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from assembler.copying import below, join
+from assembler.copysource import resolve
+from assembler.errors import BuildError
 from layers.tarindex import Kind
 
 if TYPE_CHECKING:
@@ -26,8 +30,11 @@ if TYPE_CHECKING:
     from assembler.copystep import Part
     from layers.tree import Node
 
-_VERSION = 2
+_VERSION = 3
 """To be raised when the same inputs come to give another layer."""
+
+_NAMED = 5
+"""Files that an error names, at most."""
 
 _BATCH = 256
 """Files that a thread hashes before it takes others: most are small."""
@@ -48,14 +55,11 @@ class CopyInputs:
 
     def __init__(self, before: str, parts: Sequence[Part], *inputs: object) -> None:
         self._files: dict[Node, tuple[Source, bytes]] = {}
-        self._said: list[object] = [before, *map(str, inputs)]
+        said: list[object] = [before, *map(str, inputs)]
         for part in parts:
-            self._said += [_options(part), self._listing(part)]
-
-    @property
-    def shape(self) -> str:
+            said += [_options(part), self._listing(part)]
+        self.shape = _digest([*said, "shape"])
         """The digest of everything but contents: where it is new, so is the key."""
-        return _digest([*self._said, "shape"])
 
     def key(self, known: Mapping[Node, str]) -> str:
         """Return the step's key; only the files whose digests are not *known* are read."""
@@ -70,18 +74,35 @@ class CopyInputs:
             digests = dict(known)
             for batch, found in zip(batches, hashed, strict=True):
                 digests |= {node: digest for (_, _, node), digest in zip(batch, found, strict=True)}
-        return _digest([*self._said, [digests[node] for node in self._files]])
+        return _digest([self.shape, *(digests[node] for node in self._files)])
 
     def _listing(self, part: Part) -> list[list[Any]]:
         """Describe everything below the part's paths, in order."""
         names: dict[Node, int] = {}
-        listing = []
+        listing: list[list[Any]] = []
         for root in part.paths:
-            for path, node in _walk(part.source, root):
+            listing.append([root.hex()])
+            for inner, node in _copied(part, root):
                 if node.kind is Kind.FILE:
+                    path = join(root, inner) if inner else root
                     self._files.setdefault(node, (part.source, path))
-                listing.append([*_described(path, node), names.setdefault(node, len(names))])
+                listing.append([*_described(inner, node), names.setdefault(node, len(names))])
         return listing
+
+    def check_readable(self) -> None:
+        """Raise `BuildError` for files that may not be read, while nothing is written yet."""
+        closed = [
+            os.fsdecode(path)
+            for node, (source, path) in self._files.items()
+            if not source.readable(path, node)
+        ]
+        if closed:
+            more = f" and {len(closed) - _NAMED:,} more" if len(closed) > _NAMED else ""
+            they, them = ("they", "them") if len(closed) > 1 else ("it", "it")
+            raise BuildError(
+                f"{', '.join(closed[:_NAMED])}{more}: {they} cannot be read (Permission denied); "
+                f"make {them} readable, or exclude {them}"
+            )
 
 
 class Recording:
@@ -91,7 +112,8 @@ class Recording:
         self.name = source.name
         self._source = source
         self._digests = digests
-        self.names, self.size, self.why_missing = source.names, source.size, source.why_missing
+        self.names, self.size = source.names, source.size
+        self.readable, self.why_missing = source.readable, source.why_missing
 
     def read(self, path: bytes, node: Node) -> Iterator[bytes]:
         """See `Source`."""
@@ -114,18 +136,13 @@ def _options(part: Part) -> list[object]:
     return [options.owner, chmod, rules, options.latest, options.made, options.replace]
 
 
-def _walk(source: Source, path: bytes) -> Iterator[tuple[bytes, Node]]:
-    folder, _, name = path.rpartition(b"/")
-    node = source.names(folder).get(name) if path else None
-    if node is not None:
-        yield path, node
+def _copied(part: Part, root: bytes) -> Iterator[tuple[bytes, Node]]:
+    """Yield what copying *root* takes, by its path below it, which is empty for a file itself."""
+    node = resolve(part.source, root)[1]
     if node is None or node.is_directory:
-        for child, below in source.names(path).items():
-            whole = path + b"/" + child if path else child
-            if below.is_directory:
-                yield from _walk(source, whole)
-            else:
-                yield whole, below
+        yield from below(part.source, root, part.options.exclude)
+    else:
+        yield b"", node
 
 
 def _described(path: bytes, node: Node) -> list[Any]:

@@ -11,8 +11,13 @@ from typing import IO, TYPE_CHECKING, Any
 from assembler.progress import NoView
 
 if TYPE_CHECKING:
-    from assembler.progress import LayerState, State, View
+    from rich.console import RenderableType
+
+    from assembler.progress import Doing, LayerState, State, View
     from layers.digest import Digest
+
+_WORTH_TELLING = 0.1
+"""Seconds."""
 
 MODES = ("auto", "rich", "plain", "json", "none")
 
@@ -50,6 +55,13 @@ def _came(layer: LayerState) -> str:
     return f"{size(layer.size)} at hand" if layer.unpacked or layer.done else "waiting"
 
 
+def _ended(doing: Doing, seconds: float) -> str:
+    """Tell how an instruction ended; nothing of one that was done at once."""
+    if doing.cached:
+        return "CACHED"
+    return f"done in {seconds:.1f} s" if seconds >= _WORTH_TELLING else ""
+
+
 class PlainView(NoView):
     """One dated line for each thing that happened."""
 
@@ -68,6 +80,19 @@ class PlainView(NoView):
     def layer_done(self, layer: Digest, state: LayerState) -> None:
         """Tell of a layer that is read."""
         self._line(f"layer {layer.short}: {_came(state)}, unpacked {size(state.unpacked)}")
+
+    def instruction_began(self, doing: Doing) -> None:
+        """Tell which instruction is done now."""
+        self._line(f"[{doing.place}] {doing.text}")
+
+    def instruction_ended(self, doing: Doing, seconds: float) -> None:
+        """Tell how long it took, if that was any time."""
+        if how := _ended(doing, seconds):
+            self._line(f"[{doing.place}] {how}")
+
+    def output(self, doing: Doing | None, line: str) -> None:
+        """Tell what a command printed, and after how many seconds."""
+        self._line(f"[{doing.place}] {doing.seconds:.1f} {line}" if doing else line)
 
     def note(self, level: str, text: str) -> None:
         """Tell a warning or advice."""
@@ -110,6 +135,21 @@ class JsonView(NoView):
         """Tell that a layer is read."""
         self._event("layer", digest=str(layer), pulled=state.pulled, unpacked=state.unpacked)
 
+    def instruction_began(self, doing: Doing) -> None:
+        """Tell which instruction is done now."""
+        self._event("instruction", place=doing.place, text=doing.text, state="began")
+
+    def instruction_ended(self, doing: Doing, seconds: float) -> None:
+        """Tell that it ended well."""
+        self._event(
+            "instruction", place=doing.place, text=doing.text, state="ended",
+            seconds=round(seconds, 3), cached=doing.cached,
+        )  # fmt: skip
+
+    def output(self, doing: Doing | None, line: str) -> None:
+        """Tell what a command printed."""
+        self._event("output", place=doing.place if doing else None, line=line)
+
     def note(self, level: str, text: str) -> None:
         """Tell a warning or advice."""
         self._event(level, text=text)
@@ -120,10 +160,14 @@ class JsonView(NoView):
 
 
 class RichView(NoView):
-    """A live screen: a line for each layer, one for squashfs."""
+    """A live screen: a line for each layer, one for the instruction, one for squashfs.
+
+    What is over stays above it.
+    """
 
     def __init__(self, stream: IO[str]) -> None:
         from rich.console import Console
+        from rich.live import Live
         from rich.progress import BarColumn, Progress, TextColumn
 
         self._console = Console(file=stream)
@@ -133,12 +177,13 @@ class RichView(NoView):
             TextColumn("{task.percentage:>3.0f}%"),
             TextColumn("{task.fields[info]}"),
             console=self._console,
-            refresh_per_second=8,
         )
+        self._doing: Doing | None = None
+        self._live = Live(get_renderable=self._screen, console=self._console, refresh_per_second=8)
         self._tasks: dict[Digest, Any] = {}
         self._squash: Any = None
         self._squash_shown = False
-        self._bars.start()
+        self._live.start()
 
     def update(self, state: State) -> None:
         """Redraw what changed."""
@@ -155,15 +200,45 @@ class RichView(NoView):
         if layer in self._tasks:
             self._show_layer(layer, state)
 
+    def instruction_began(self, doing: Doing) -> None:
+        """Show which instruction is done now."""
+        self._doing = doing
+
+    def instruction_ended(self, doing: Doing, seconds: float) -> None:
+        """Leave its line above the live ones."""
+        self._doing = None
+        self._above(f"[{doing.place}] {doing.text}", _ended(doing, seconds))
+
+    def output(self, doing: Doing | None, line: str) -> None:
+        """Print above the live lines what a command printed."""
+        self._above(f"[{doing.place}] {doing.seconds:.1f} {line}" if doing else line)
+
     def note(self, level: str, text: str) -> None:
-        """Print a warning or advice above the bars."""
+        """Print a warning or advice above the live lines."""
         from rich.markup import escape
 
-        self._bars.console.print(f"[yellow]{level}:[/yellow] {escape(text)}", highlight=False)
+        self._console.print(f"[yellow]{level}:[/yellow] {escape(text)}", highlight=False)
 
     def close(self) -> None:
         """Leave the last state on the screen."""
-        self._bars.stop()
+        self._doing = None
+        self._live.stop()
+
+    def _above(self, text: str, end: str = "") -> None:
+        from rich.text import Text
+
+        self._console.print(Text.assemble(text, " " * bool(end), (end, "dim")), soft_wrap=True)
+
+    def _screen(self) -> RenderableType:
+        """Return the lines that are drawn anew again and again."""
+        from rich.console import Group
+        from rich.text import Text
+
+        doing = self._doing
+        if doing is None:
+            return self._bars
+        now = f"[{doing.place}] {doing.text} {doing.seconds:.1f} s"
+        return Group(self._bars, Text(now, overflow="ellipsis", no_wrap=True))
 
     def _show_layer(self, digest: Digest, layer: LayerState) -> None:
         info = f"{_came(layer)}, unpacked {size(layer.unpacked)}"

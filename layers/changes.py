@@ -52,6 +52,7 @@ class Changes:
         self._file: NamedSpool | None = None
         self._writer: LayerWriter | None = None
         self._names: dict[Node, bytes] = {}
+        self._folder: tuple[bytes, Node] = (b"", tree.root)
         self.paths: list[bytes] = []
         """What was put or linked."""
         self.replaced: list[bytes] = []
@@ -100,6 +101,8 @@ class Changes:
             node.origin = Origin(start, path)
             self._copy(chunks, size)
         parent.children[name] = node
+        if there is not None and there.is_directory:
+            self._folder = (b"", self.tree.root)  # the one asked for last may be gone with it
         self._names[node] = path
         return node
 
@@ -147,9 +150,11 @@ class Changes:
         self._opened()[1].append(data)
 
     def _parent(self, path: bytes) -> tuple[Node, bytes]:
+        """Return the directory that *path* is in; most of the time it is the one asked for last."""
         folder, _, name = path.rpartition(b"/")
-        node = self.tree.root
-        if folder:
-            for part in folder.split(b"/"):
+        if folder != self._folder[0]:
+            node = self.tree.root
+            for part in folder.split(b"/") if folder else ():
                 node = node.children[part]
-        return node, name
+            self._folder = (folder, node)
+        return self._folder[1], name

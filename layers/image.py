@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 JSON_LIMIT = 16 * 1024 * 1024
 """Largest manifest, index or config that is read, in bytes."""
 
-_LAYER_COUNT_LIMIT = 2000
+LAYERS_MAX = 2000
+"""Layers of one image; none that is in use comes near."""
 
 
 def parse_object(raw: bytes, what: str) -> dict[str, Any]:
@@ -73,8 +74,8 @@ class Manifest:
         config, layers = data.get("config"), data.get("layers")
         if not isinstance(config, dict) or not isinstance(layers, list):
             raise MalformedImage(f"{what}: a manifest needs a config and a list of layers")
-        if len(layers) > _LAYER_COUNT_LIMIT:
-            raise MalformedImage(f"{what}: {len(layers)} layers, more than {_LAYER_COUNT_LIMIT}")
+        if len(layers) > LAYERS_MAX:
+            raise MalformedImage(f"{what}: {len(layers)} layers, more than {LAYERS_MAX}")
         manifest = cls(
             raw=raw,
             media_type=data.get("mediaType") or media.OCI_MANIFEST,

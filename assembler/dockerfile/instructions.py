@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from assembler.dockerfile.lexer import Location
     from assembler.dockerfile.mounttext import MountText
 
+PATH_MAX = 4095
+"""Characters of a path, as Linux has it: nobody could open what has a longer one."""
+
 Pairs = tuple[tuple[str, str], ...]
 
 

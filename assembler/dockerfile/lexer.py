@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from assembler.dockerfile.heredocs import Opening
 
 _DIRECTIVE = re.compile(r"([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(\S(?:.*\S)?)\s*", re.ASCII)
+_CONTINUED = re.compile(r"[\\`][ \t]*\r?\n")
 _KNOWN_DIRECTIVES = frozenset({"escape", "syntax", "check"})
 _HEREDOC_KEYWORDS = frozenset({"RUN", "COPY", "ADD"})
 _SHOWN = 60
+_SHOWN_BUILDING = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,12 @@ class Location:
     end: int
     text: str
     """The lines as they stand in the file, here-documents included."""
+
+    @property
+    def shown(self) -> str:
+        """How it begins, on one line, for whoever watches a build."""
+        begin = self.text[: 4 * _SHOWN_BUILDING]
+        return _printable(" ".join(_CONTINUED.sub(" ", begin).split()), _SHOWN_BUILDING)
 
     def error(self, message: str) -> DockerfileError:
         """Return an error at this place."""
@@ -79,9 +87,7 @@ class LogicalLine:
 
     def error(self, message: str) -> DockerfileError:
         """Return an error at this line that shows how the instruction begins."""
-        shown = self.text[:_SHOWN].rstrip() + ("..." if len(self.text) > _SHOWN else "")
-        printable = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in shown)
-        return self.location.error(f"{printable}: {message}")
+        return self.location.error(f"{_printable(self.text, _SHOWN)}: {message}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +273,11 @@ def _openings(line: LogicalLine, escape: str) -> list[Opening]:
     if parse_array(inner.rest) is not None:
         return []
     return find_openings(line.text)
+
+
+def _printable(text: str, length: int) -> str:
+    shown = text[:length].rstrip() + ("..." if len(text) > length else "")
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in shown)
 
 
 def _is_comment(line: str) -> bool:

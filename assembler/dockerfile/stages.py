@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from assembler.dockerfile.instructions import Arg, From, Instruction
 
+_STAGES = 1_000
+"""No honest file comes near; each may begin with all that another one holds."""
 _SYNTAX = "docker/dockerfile:1"
 
 
@@ -80,6 +82,8 @@ def parse(data: bytes | str, name: str = "Dockerfile") -> Dockerfile:
     for line in text.lines:
         instruction = parse_line(line, text.escape)
         if isinstance(instruction, ast.From):
+            if len(stages) == _STAGES:
+                raise line.error(f"more than {_STAGES:,} stages; divide the file")
             stages.append((instruction, []))
         elif stages:
             stages[-1][1].append(instruction)
@@ -123,7 +127,14 @@ def _syntax_warnings(name: str, text: lexer.Text) -> Iterator[str]:
 
 def _stage_warnings(froms: Sequence[From]) -> Iterator[str]:
     seen: set[str] = set()
-    for from_ in froms:
+    last = {from_.name: number for number, from_ in enumerate(froms)}
+    for number, from_ in enumerate(froms):
+        name = from_.image.lower()
+        if name not in seen and last.get(name, 0) > number:
+            yield (
+                f"{from_.location.name}:{from_.location.start}: FROM {from_.image} means an image, "
+                "as the stage of that name comes later; move that stage up if you mean it"
+            )
         if from_.name in seen:
             yield (
                 f"{from_.location.name}:{from_.location.start}: there is an earlier stage called "

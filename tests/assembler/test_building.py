@@ -12,6 +12,7 @@ from assembler.builder import Builder, Manner, Replayed, expand_ports, is_signal
 from assembler.buildsecrets import Secret
 from assembler.copystep import Times
 from assembler.dockerfile import parse
+from assembler.dockerfile.lexer import Location
 from assembler.errors import BuildError, DockerfileError
 from assembler.request import Request
 from assembler.running import Machine
@@ -85,11 +86,11 @@ class Built:
 
     def __init__(self, text, base=None, image=None, hands=None, **given):
         self.warnings = []
-        self.cached = []
+        self.cached = 0
         self.tree = image or Tree()
         self.hands = hands or Hands()
         config = ImageConfig(base or {"architecture": "amd64", "os": "linux"})
-        manner = Manner(Times(1000), "\\", self.warnings.append, self.cached.append)
+        manner = Manner(Times(1000), "\\", self.warnings.append, self.count)
         self.builder = Builder(self.tree, config, manner, self.hands)
         self.scope = StageScope(scope(**given))
         self.builder.begin_stage(self.scope)
@@ -98,12 +99,30 @@ class Built:
         self.config = self.builder.result()
         self.settings = self.config.settings
 
+    def count(self):
+        self.cached += 1
+
     @property
     def added(self):
         """The names in the layers that were made."""
         return [
             entry.path for layer in self.hands.layers for entry in index_layer(layer.file, "made")
         ]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("COPY  a \\\n   b /c/", "COPY a b /c/"),
+        ("COPY a `\n b /c/", "COPY a b /c/"),
+        ("RUN echo `date`", "RUN echo `date`"),
+        ("LABEL a=\x07", "LABEL a=\\x07"),
+        ("ENV " + "a" * 200, "ENV " + "a" * 96 + "..."),
+        ("COPY <<E /a\nb\nE", "COPY <<E /a b E"),
+    ],
+)
+def test_an_instruction_is_shown_on_one_line(text, shown):
+    assert Location("Dockerfile", 1, 2, text).shown == shown
 
 
 def test_the_stages_that_the_target_needs_are_planned():
@@ -150,13 +169,21 @@ def test_named_contexts_take_the_place_of_images_and_stages():
         ("FROM x\nRUN --device=y a", "Dockerfile:2: RUN: --device=y is not supported"),
         ("FROM x\nRUN --mount=type=ssh a", "Dockerfile:2: RUN: --mount: type=ssh is not supported"),
         ("FROM x\nRUN --mount=type=cache,from=y,target=z a", "Dockerfile:2: RUN: --mount: a cache"),
-        ("FROM x AS a\nRUN --mount=from=a,target=z b", "RUN: --mount: from=a: that stage does not"),
+        (
+            "FROM x AS a\nRUN --mount=from=a,target=z b",
+            "RUN: --mount: from=a: a stage has nothing from itself",
+        ),
         ("FROM x\nRUN --mount=from=1,target=z b", "RUN: --mount: from=1: there is no stage"),
         ("FROM x\nRUN --mount=from=Bad!,target=z b", "Dockerfile:2: RUN: "),
         ("FROM x\nADD https://x/y.git a", "Dockerfile:2: ADD: git sources are not supported"),
         ("FROM x\nADD git@x:y a", "git sources are not supported"),
-        ("FROM x AS a\nCOPY --from=a b c", "Dockerfile:2: COPY: --from=a: that stage does not"),
-        ("FROM x\nFROM y\nCOPY --from=1 b c", "Dockerfile:3: COPY: --from=1: there is no stage"),
+        ("FROM x AS a\nCOPY --from=a b c", "Dockerfile:2: COPY: --from=a: a stage has nothing"),
+        ("FROM x\nFROM y\nCOPY --from=1 b c", "Dockerfile:3: COPY: --from=1: a stage has nothing"),
+        ("FROM x\nFROM y\nCOPY --from=2 b c", "Dockerfile:3: COPY: --from=2: there is no stage"),
+        (
+            "FROM x AS a\nCOPY --from=b b c\nFROM y AS b\nCOPY --from=a b c",
+            "Dockerfile:2: COPY: --from=b: that stage does",
+        ),
         ("FROM x\nCOPY --from=Bad! b c", "Dockerfile:2: COPY: "),
         ("FROM $none", "is empty after expansion"),
         ("FROM --platform=a/b/c/d x", "OS/ARCH"),
@@ -302,7 +329,7 @@ def test_a_run_that_was_done_before_is_not_done_again():
     built = Built("RUN a\nRUN b")
     again = Built("RUN a\nRUN c", hands=built.hands)
     assert [step.text for step in built.hands.ran] == ["a", "b", "c"]
-    assert again.cached == ["RUN a"]
+    assert again.cached == 1
     assert len(again.config.diff_ids) == 2
     Built("ENV x=1\nRUN a", hands=built.hands)
     assert len(built.hands.ran) == 4

@@ -43,6 +43,16 @@ def test_a_folder_is_shown_as_it_is(tmp_path):
     assert contents(found, b"b") == b"bb"
 
 
+def test_the_order_of_a_directory_does_not_matter(tmp_path, monkeypatch):
+    for name in "cab":
+        (tmp_path / name).touch()
+    for order in (sorted, lambda infos, key: sorted(infos, key=key, reverse=True)):
+        infos = order(Folder(str(tmp_path)).scandir("/"), key=lambda info: info.name)
+        monkeypatch.setattr(Folder, "scandir", lambda *_, found=infos, **__: iter(found))
+        assert list(source(tmp_path).names(b"")) == [b"a", b"b", b"c"]
+        monkeypatch.undo()
+
+
 def test_names_that_are_no_text_are_kept(tmp_path):
     (tmp_path / os.fsdecode(b"\xff\n")).write_bytes(b"x")
     found = source(tmp_path)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import time
 
 import pytest
 
@@ -13,7 +15,7 @@ from layers.digest import Digest
 LAYER = Descriptor("m", Digest.of(b"x"), 1000)
 
 
-def drive(view):
+def drive(view, seconds=0.11):
     """A build of one layer, as the real one tells it."""
     progress = Progress(view)
     with progress.step("layers"):
@@ -22,6 +24,14 @@ def drive(view):
         progress.pulled(LAYER.digest, 1000)
         progress.unpacked(LAYER.digest, 3000)
         progress.layer_done(LAYER.digest)
+    with progress.instruction("build 1/3", "FROM x AS build"):
+        pass
+    with progress.instruction("build 2/3", "COPY [a] /b"):
+        progress.cached()
+    with progress.instruction("build 3/3", "RUN make"):
+        progress.output("[1/9] cc")
+        time.sleep(seconds)
+    progress.output("nobody's")
     progress.warn("[odd] markup")
     progress.advise("do")
     with progress.step("squashfs"):
@@ -33,7 +43,8 @@ def drive(view):
 
 def test_steps_are_timed_and_warnings_kept():
     progress = drive(NoView())
-    assert set(progress.seconds) == {"layers", "squashfs"}
+    assert set(progress.seconds) == {"layers", "Dockerfile", "squashfs"}
+    assert progress.seconds["Dockerfile"] >= 0.11
     assert progress.warnings == ["[odd] markup", "do"]
     assert progress.elapsed > 0
     assert progress.state.layers[LAYER.digest].done
@@ -48,6 +59,21 @@ def test_plain_lines_tell_what_happened():
     assert lines[-1].startswith("squashfs done in 0.0 s, 2 B in")
 
 
+def test_plain_lines_tell_each_instruction_and_its_end_if_there_is_something_to_tell():
+    stream = io.StringIO()
+    drive(PlainView(stream))
+    lines = [line.split(" ", 1)[1] for line in stream.getvalue().splitlines()]
+    assert [re.sub(r"0\.\d s$", "0 s", line) for line in lines[3:10]] == [
+        "[build 1/3] FROM x AS build",
+        "[build 2/3] COPY [a] /b",
+        "[build 2/3] CACHED",
+        "[build 3/3] RUN make",
+        "[build 3/3] 0.0 [1/9] cc",
+        "[build 3/3] done in 0 s",
+        "nobody's",
+    ]
+
+
 def test_json_lines_count_bytes():
     stream = io.StringIO()
     drive(JsonView(stream))
@@ -59,6 +85,50 @@ def test_json_lines_count_bytes():
     assert events[-1] | {"time": 0, "seconds": 0} == {
         "time": 0, "event": "step", "name": "squashfs", "state": "ended", "seconds": 0,
     }  # fmt: skip
+
+
+def test_json_lines_tell_instructions_and_their_output():
+    stream = io.StringIO()
+    drive(JsonView(stream))
+    events = [json.loads(line) for line in stream.getvalue().splitlines()]
+    told = [event for event in events if event["event"] in {"instruction", "output"}]
+    assert told[3] | {"time": 0, "seconds": 0} == {
+        "time": 0, "event": "instruction", "place": "build 2/3", "text": "COPY [a] /b",
+        "state": "ended", "seconds": 0, "cached": True,
+    }  # fmt: skip
+    assert [event["state"] for event in told if "state" in event] == ["began", "ended"] * 3
+    assert told[5]["place"] == "build 3/3"
+    assert told[5]["line"] == "[1/9] cc"
+    assert told[7]["place"] is None
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_the_live_screen_keeps_what_is_over_above_it(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    stream = Terminal()
+    drive(make_view("auto", stream), 0.4)
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", stream.getvalue()).replace("\r", "\n")
+    assert re.search(r"^\[build 1/3\] FROM x AS build$", shown, re.MULTILINE)
+    assert re.search(r"^\[build 2/3\] COPY \[a\] /b CACHED$", shown, re.MULTILINE)
+    assert re.search(r"^\[build 3/3\] RUN make done in 0.\d s$", shown, re.MULTILINE)
+    assert re.search(r"^\[build 3/3\] 0.0 \[1/9\] cc$", shown, re.MULTILINE)
+    assert re.search(r"RUN make 0.\d s", shown)  # the live line
+    assert re.search(r"^nobody's$", shown, re.MULTILINE)
+
+
+def test_an_instruction_that_fails_is_not_told_to_have_ended():
+    stream = io.StringIO()
+    progress = Progress(PlainView(stream))
+    with pytest.raises(KeyError), progress.instruction("1/1", "FROM x"):
+        raise KeyError
+    progress.cached()  # there is none on its way
+    assert [line.split(" ", 1)[1] for line in stream.getvalue().splitlines()] == ["[1/1] FROM x"]
+    assert "Dockerfile" in progress.seconds
 
 
 def test_the_live_screen_shows_layers_and_squashfs():

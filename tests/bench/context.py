@@ -105,6 +105,7 @@ class Runs:
 
 def measure(runs: int) -> dict[str, list[Cost]]:
     """All kinds, in turns."""
+    CACHE.mkdir(parents=True, exist_ok=True)
     results: dict[str, list[Cost]] = {name: [] for name in TITLES}
     with tempfile.TemporaryDirectory(dir=CACHE, prefix=".run-") as folder:
         Runs(Path(folder)).tar()  # whatever comes first would pay for the page cache

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import io
 import json
 import os
 import pty
@@ -12,14 +10,12 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import threading
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from support.images import docker_archive, oci_archive, oci_layout
 from support.layers import char, directory, file, hardlink, layer, symlink, whiteout
-from support.trees import snapshot_squashfs, snapshot_umoci
+from support.trees import snapshot_squashfs
 
 from layers.store import ContentStore
 
@@ -46,26 +42,6 @@ CONFIG = {
 def layout(tmp_path_factory):
     folder = tmp_path_factory.mktemp("image") / "tiny"
     return oci_layout(folder, LAYERS, CONFIG, created="2020-01-01T00:00:00Z").path
-
-
-@pytest.fixture
-def run(tmp_path):
-    """Run the command in a folder of its own, with a store of its own."""
-
-    def run(*arguments, status=0, **options):
-        environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
-        done = subprocess.run(
-            [COMMAND, *arguments],
-            **(
-                {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True}
-                | options
-            ),
-            check=False,
-        )
-        assert done.returncode == status, done.stderr
-        return done
-
-    return run
 
 
 def test_convert_names_its_output_after_the_image(run, layout, tmp_path):
@@ -396,24 +372,6 @@ def test_triggers_of_a_base_are_done_and_unused_arguments_are_told(run, tmp_path
     assert "ONBUILD of x:1: RUN: --security=insecure is not supported" in done.stderr
 
 
-@pytest.fixture
-def project(tmp_path):
-    """A context with a few files, and a function that writes its Dockerfile."""
-    for name in ("a.txt", "dir/b.txt", "dir/deep/c.txt", "kept/d.txt"):
-        path = tmp_path / "project" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(name)
-        os.utime(path, (1_500_000_000, 1_500_000_000))
-
-    def write(text, ignore=None):
-        (tmp_path / "project" / "Dockerfile").write_text(text)
-        if ignore is not None:
-            (tmp_path / "project" / ".dockerignore").write_text(ignore)
-        return tmp_path / "project"
-
-    return write
-
-
 def test_files_are_copied_between_stages_and_the_image_can_be_used_again(run, project):
     project(
         "FROM scratch AS one\nCOPY . /all/\nFROM scratch\nCOPY --from=one /all/dir /d/\n"
@@ -432,56 +390,6 @@ def test_files_are_copied_between_stages_and_the_image_can_be_used_again(run, pr
     assert {"a", "b"} <= set(run("ls", "z.gvmi").stdout.split())
 
 
-def test_the_image_in_the_store_is_one_that_other_tools_take(run, project, tmp_path):
-    project("FROM scratch\nCOPY dir /d/\nWORKDIR /w\nENV a=b\n")
-    run("build", "-q", "-t", "x:1", "--store", "store", "-o", "x.gvmi", "project")
-    name = f"oci:{tmp_path / 'store'}:x:1"
-    copy = ["skopeo", "--insecure-policy", "copy", "-q", name, f"oci:{tmp_path / 'copy'}:x"]
-    subprocess.run(copy, check=True)
-    done = subprocess.run(["skopeo", "inspect", "--config", name], capture_output=True, check=True)
-    config = json.loads(done.stdout)
-    assert config["config"]["WorkingDir"] == "/w"
-    assert [not entry.get("empty_layer") for entry in config["history"]] == [True, True, False]
-    tree = snapshot_umoci(tmp_path / "copy", "x")
-    assert tree[b"d/deep/c.txt"].size == len("dir/deep/c.txt")
-    assert tree.keys() < snapshot_squashfs(tmp_path / "x.gvmi").keys()
-
-
-def test_the_same_context_gives_the_same_bytes(run, project, tmp_path):
-    folder = project("FROM scratch\nCOPY . /x/\nWORKDIR /w\n")
-    run("build", "-q", "-o", "a.gvmi", "project")
-    copied = tmp_path / "copied"
-    names = sorted((p for p in folder.rglob("*") if p.is_file()), reverse=True)
-    for name in names:
-        target = copied / name.relative_to(folder)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(name, target)
-    for folder_, _, _ in os.walk(folder):
-        shutil.copystat(folder_, copied / Path(folder_).relative_to(folder))
-    run("build", "-q", "-o", "b.gvmi", "--store", "other", "copied", umask=0o077)
-    first = (tmp_path / "a.gvmi").read_bytes()
-    assert (tmp_path / "b.gvmi").read_bytes() == first
-    for name in names:
-        os.utime(copied / name.relative_to(folder))
-    run("build", "-q", "-o", "c.gvmi", "copied")
-    # Touched alone: nothing is copied again.
-    assert (tmp_path / "c.gvmi").read_bytes() == first
-    run("build", "-q", "--no-cache", "-o", "d.gvmi", "copied")
-    assert (tmp_path / "d.gvmi").read_bytes() != first
-    for context in ("project", "copied"):
-        run(
-            "build",
-            "-q",
-            "--no-cache",
-            "--source-date-epoch",
-            "9",
-            "-o",
-            f"{context}.gvmi",
-            context,
-        )
-    assert (tmp_path / "project.gvmi").read_bytes() == (tmp_path / "copied.gvmi").read_bytes()
-
-
 def test_contexts_may_be_tars_archives_and_dockerfiles_alone(run, project, tmp_path):
     folder = project("FROM scratch\nCOPY a.txt dir/b.txt /x/\n")
     tar = subprocess.run(["tar", "-C", folder, "-cz", "."], capture_output=True, check=True).stdout
@@ -496,114 +404,6 @@ def test_contexts_may_be_tars_archives_and_dockerfiles_alone(run, project, tmp_p
     run("build", "-q", "-o", "c.gvmi", "-", input="FROM scratch\nVOLUME /v\n")
     done = run("build", "-", input="FROM scratch\nCOPY a.txt /\n", status=3)
     assert "there is nothing of that name in the build context" in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("line", "problem"),
-    [
-        ("COPY none /x", "COPY: none: there is nothing of that name in the build context"),
-        ("COPY ../a /x", "COPY: ../a leads out of the build context"),
-        ("COPY escape /x", "leads out of the build context"),
-        ("COPY loop /x", "loop of symbolic links"),
-        ("COPY dir/deep /x", "(the pattern '**/deep' of .dockerignore excludes it)"),
-        ("COPY *.none /x/", "nothing in the build context matches"),
-        ("COPY [a /x", "pattern [a: its [ is not closed"),
-        ("COPY --chmod=9 a.txt /x", "--chmod=9: write it in octal"),
-        ("COPY --chown=ghost a.txt /x", "the user 'ghost' is not in the image's /etc/passwd"),
-        ("COPY a.txt kept/d.txt /x", "end it with a slash"),
-        ("COPY a.txt /f\nCOPY dir /f/g", '"f" is not a directory'),
-        ("COPY a.txt /f\nCOPY dir /f", "/f is not a directory in the image"),
-        ("COPY dir /d\nCOPY --from=0 x /d", "--from=0: there is no stage of that number"),
-        ("COPY secret /x", "secret: it cannot be read (Permission denied); make it readable"),
-        ("COPY closed /x", "closed: it cannot be read (Permission denied); make it readable"),
-        ("ADD --checksum=sha256:00 http://127.0.0.1:1/x /x", "64 hex digits"),
-        ("ADD http://127.0.0.1:1/x /x", "http://127.0.0.1:1/x: it cannot be fetched"),
-        ("ADD --checksum=sha256:00 a.txt /x", "--checksum is for URLs"),
-        ("ADD broken.tgz /x/", "broken.tgz: the archive is damaged"),
-        ("ADD evil.tar /x/", "evil.tar: the archive is malformed"),
-        ("STOPSIGNAL SIGNOTHING", "'SIGNOTHING' is no signal"),
-        ('COPY --exclude="[a" a.txt /x', "pattern"),
-    ],
-)
-def test_what_cannot_be_copied_is_told_with_its_line(tmp_path, project, line, problem):
-    folder = project(f"FROM scratch\n{line}\n", "**/deep\n")
-    (folder / "escape").symlink_to("../..")
-    (folder / "loop").symlink_to("loop")
-    (folder / "secret").write_text("s")
-    (folder / "closed").mkdir()
-    for name in ("secret", "closed"):
-        (folder / name).chmod(0)
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-        archive.addfile(tarfile.TarInfo("x" * 50))
-        info = tarfile.TarInfo("big")
-        info.size = 100_000
-        archive.addfile(info, io.BytesIO(os.urandom(100_000)))
-    (folder / "broken.tgz").write_bytes(packed.getvalue()[:50_000])
-    (folder / "evil.tar").write_bytes(layer(file("../x", b"")))
-    command = [COMMAND, "build", "-q", "--store", tmp_path / "s", "-o", tmp_path / "x", folder]
-    unprivileged = [
-        "setpriv",
-        "--reuid=1000",
-        "--regid=1000",
-        "--clear-groups",
-        "--bounding-set=-all",
-    ]
-    if os.geteuid() == 0:
-        for parent in [tmp_path, *tmp_path.parents][:4]:
-            parent.chmod(parent.stat().st_mode | 0o755)
-        tmp_path.chmod(0o777)
-        command = [*unprivileged, *command]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 3, done.stderr
-    assert problem in done.stderr
-    assert done.stderr.startswith("golem-assemble: Dockerfile:")
-    assert not (tmp_path / "x").exists()
-    assert list((tmp_path / "s" / "tmp").iterdir()) == []
-
-
-def test_what_is_added_from_a_server_is_checked(run, project, tmp_path):
-    folder = project("")
-    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(folder))
-    digest = hashlib.sha256(b"a.txt").hexdigest()
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}/a.txt"
-        project(f"FROM scratch\nADD --checksum=sha256:{digest} {url} /x/\n")
-        run("build", "-q", "-o", "x.gvmi", "--source-date-epoch", "5", "project")
-        shown = run("ls", "-l", "x.gvmi", "/x").stdout
-        assert shown.startswith("-rw-------         0:0            5 1970-01-01 00:00")
-        project(f"FROM scratch\nADD --checksum=sha256:{'0' * 64} {url} /x/\n")
-        done = run("build", "-o", "y.gvmi", "project", status=3)
-        assert f"its checksum is sha256:{digest}, not" in done.stderr
-        project(f"FROM scratch\nADD {url} /x/\n")
-        done = run("build", "-o", "y", "--source-date-epoch", "5", "project", status=3)
-        assert "add --checksum=sha256:" in done.stderr
-        project(f"FROM scratch\nADD {url}.none /x/\n")
-        assert "answers 404" in run("build", "-o", "y", "project", status=3).stderr
-        server.shutdown()
-
-
-@pytest.mark.parametrize("kind", ["oci", "docker"])
-def test_archives_are_what_other_tools_load(run, project, tmp_path, kind):
-    project("FROM scratch\nCOPY dir /d/\nVOLUME /v\n")
-    run("build", "-q", "-t", "me/x:1", "-o", "x.gvmi", "project")
-    output = ["--output", f"type={kind},dest=x.tar"]
-    assert run("build", "-q", "-t", "me/x:1", *output, "project").stdout == "x.tar\n"
-    source = f"oci-archive:{tmp_path / 'x.tar'}:1"
-    if kind == "docker":
-        source = f"docker-archive:{tmp_path / 'x.tar'}:me/x:1"
-    copy = ["skopeo", "--insecure-policy", "copy", "-q", source, f"oci:{tmp_path / 'copy'}:x"]
-    subprocess.run(copy, check=True)
-    tree = snapshot_umoci(tmp_path / "copy", "x")
-    assert tree[b"d/b.txt"].size == len("dir/b.txt")
-    again = json.loads(run("inspect", "--json", f"{kind}-archive:x.tar").stdout)
-    assert again["image_id"] == json.loads(run("inspect", "--json", "me/x:1").stdout)["image_id"]
-    run("build", "-q", "-t", "me/x:1", "--output", f"type={kind},dest=y.tar", "project")
-    assert (tmp_path / "x.tar").read_bytes() == (tmp_path / "y.tar").read_bytes()
-    run("build", "-q", "--output", f"type={kind}", "project")
-    unnamed = next(tmp_path.glob(f"project-latest-*.{kind}.tar"))
-    run("convert", "-q", "-o", "z.gvmi", f"{kind}-archive:{unnamed}")
 
 
 def test_a_build_may_be_a_tar_a_squashfs_or_stay_in_the_store(run, project, tmp_path):
@@ -699,60 +499,6 @@ def test_nothing_is_collected_while_somebody_uses_the_store(run, tmp_path):
         done = run("prune", status=14)
     assert "another golem-assemble is using the store" in done.stderr
     run("prune")
-
-
-def steps(run, *options):
-    """Build the project; return which steps were not done again."""
-    done = run("build", "--progress", "plain", "--output", "type=image", *options, "project")
-    return [line.split("CACHED: ")[1] for line in done.stderr.splitlines() if "CACHED" in line]
-
-
-def test_exactly_the_steps_run_whose_inputs_changed(run, project):
-    text = (
-        "FROM scratch AS one\nCOPY dir /d/\nCOPY a.txt /a\nFROM scratch\nWORKDIR /w\n"
-        "COPY --from=one /d/deep /deep/\nCOPY kept /kept/\n"
-    )
-    folder = project(text, "ignored\n")
-    every = ["COPY dir /d/", "COPY a.txt /a", "COPY --from=one /d/deep /deep/", "COPY kept /kept/"]
-    assert steps(run, "-t", "first") == []
-    assert steps(run, "-t", "second") == every
-    first, second = (
-        json.loads(run("inspect", "--json", name).stdout) for name in ("first", "second")
-    )
-    assert first["image_id"] == second["image_id"]
-    for path in folder.rglob("*"):
-        os.utime(path, (1, 1))
-    assert steps(run) == every
-    assert steps(run, "--no-cache") == []
-    (folder / "dir" / "b.txt").write_text("changed")
-    # What is copied from the stage did not change.
-    assert steps(run) == every[2:]
-    assert steps(run) == every
-    (folder / "kept" / "d.txt").chmod(0o600)
-    assert steps(run) == every[:3]
-    project(text, "ignored\nkept/d.txt\n")
-    assert steps(run) == every[:3]
-    project(text.replace("WORKDIR /w", "WORKDIR /v"), "ignored\nkept/d.txt\n")
-    assert steps(run) == every[:2]
-    project(text.replace("COPY a.txt /a", "COPY --chown=5 a.txt /a"), "ignored\nkept/d.txt\n")
-    assert steps(run) == [every[0], *every[2:]]
-    (folder / "link").symlink_to("a.txt")
-    run("rmi", "first", "second")
-    run("prune")
-    assert steps(run) == []
-
-
-def test_a_remembered_layer_that_is_damaged_is_made_anew(run, project, tmp_path):
-    project("FROM scratch\nCOPY dir /d/\n")
-    assert steps(run, "-t", "x") == []
-    for blob in (tmp_path / "cache").rglob("sha256/*"):
-        data = bytearray(blob.read_bytes())
-        if len(data) > 2000:
-            data[600] ^= 1
-            blob.write_bytes(data)
-    assert steps(run, "-t", "y") == []
-    assert steps(run, "-t", "y") == ["COPY dir /d/"]
-    run("ls", "y", "/d")
 
 
 def test_check_tells_steps_and_findings_without_building(run, project):

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from assembler.dockerfile import ExecForm, ShellForm, parse
+from assembler.dockerfile import ExecForm, ShellForm, parse, parser
 from assembler.dockerfile import instructions as ast
 from assembler.dockerfile.durations import parse_duration
 from assembler.dockerfile.mounttext import MountText
@@ -204,6 +204,28 @@ def test_malformed_forms_are_refused_with_line_and_beginning(text, problem):
         parse(f"FROM x\n# comment\n{text}", "some/Dockerfile")
     assert str(caught.value).startswith("some/Dockerfile:3: ")
     assert caught.value.message.split()[0].strip(":") in text
+
+
+def typos(keyword):
+    """A letter less, twice, another one, and two in the wrong order, wherever that may be."""
+    for at in range(len(keyword)):
+        before, letter, after = keyword[:at], keyword[at], keyword[at + 1 :]
+        yield before + after
+        yield before + letter + letter + after
+        yield before + "X" + after
+        yield before + after[:1] + letter + after[1:]
+
+
+@pytest.mark.parametrize("keyword", parser._MAKERS)
+def test_the_nearest_instruction_is_named_for_every_typo(keyword):
+    tried = {typo for typo in typos(keyword) if typo not in parser._MAKERS and len(typo) > 2}
+    assert tried
+    for typo in tried:
+        with pytest.raises(DockerfileError) as caught:
+            parse(f"FROM x\n{typo.lower()} y")
+        assert str(caught.value) == (
+            f"Dockerfile:2: {typo.lower()} y: {typo!r} is no instruction; did you mean {keyword}?"
+        )
 
 
 def test_a_dollar_alone_in_from_is_none_of_a_variable():
