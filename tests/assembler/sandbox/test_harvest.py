@@ -49,6 +49,7 @@ from assembler.sandbox.harvest import harvest
 from assembler.sandbox.manner import ExactOwners, Manner, RecordedOwners
 from assembler.sandbox.original import LowerDirectory, Unpacked, take_snapshot
 from assembler.sandbox.records import ROOT_ALONE, hidden_owners
+from assembler.sandbox.tarpipe import OpenFile, TarPipe
 from assembler.sandbox.upper import UnreadableUpper
 from layers.tarheader import Segment
 from layers.tarindex import Kind
@@ -326,6 +327,31 @@ def test_a_whiteout_device_removes_a_name(tmp_path):
     assert sorted(told(apply(run.tree.copy(), run.harvest()))) == [b".", b"d"]
 
 
+def test_names_that_were_one_inode_and_are_one_again_are_as_before(tmp_path):
+    run = by_hand(tmp_path / "made", file("a", b"x"), hardlink("b", "a"))
+    shutil.copy2(run.base.root + b"/a", run.upper)
+    os.link(run.path("a"), run.path("b"))
+    assert rewound(run).names() == []
+    run.path("c").hardlink_to(run.path("b"))
+    assert rewound(run).names() == ["a", "b", "c"]
+
+
+def test_a_file_that_has_no_place_on_the_lower_side_is_new(tmp_path):
+    run = by_hand(tmp_path / "made")
+    assert run.original.look(b"n" * 256) is None
+    assert run.original.look(b"never/there") is None
+
+
+def test_a_file_that_lost_bytes_is_compared_by_its_size(plain):
+    run = plain(file("f", b"xyz", mtime=MTIME), file("empty", mtime=MTIME))
+    run.path("f").write_text("xy")
+    run.path("empty").unlink()
+    run.path("empty").touch()
+    for name in ("f", "empty"):
+        os.utime(run.path(name), (MTIME, MTIME))
+    assert rewound(run).names() == ["f"]
+
+
 def test_a_socket_in_place_of_a_file_leaves_neither(tmp_path, plain):
     for run in (by_hand(tmp_path / "made", file("s")), plain(file("s"))):
         run.path("s").unlink(missing_ok=True)
@@ -571,6 +597,18 @@ def test_the_same_changes_are_the_same_bytes(tmp_path):
     assert tars[0] == tars[1]
     with tarfile.open(fileobj=io.BytesIO(tars[0])) as tar:
         assert tar.getnames()[:3] == ["a", "a/f", "a b"]
+
+
+@pytest.mark.parametrize("size", [5, 100_000])
+def test_a_file_that_becomes_shorter_is_an_error(tmp_path, size):
+    path = tmp_path / "f"
+    path.write_bytes(b"x")
+    with path.open("rb") as found, (tmp_path / "out").open("wb") as out:
+        node = Node(Kind.FILE, 0o644)
+        with pytest.raises(OSError, match="became shorter"):
+            TarPipe(out.fileno()).append_file(
+                b"f", node, OpenFile(found.fileno(), size), allocated=size
+            )
 
 
 def test_a_reader_that_is_gone_is_an_error(tmp_path):
