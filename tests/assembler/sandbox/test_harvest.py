@@ -484,6 +484,14 @@ def test_a_link_that_became_a_copy_is_in_the_layer(plain):
     assert run.unlike() == []
 
 
+def test_a_name_that_moved_with_its_directory_is_a_link_to_the_one_that_stayed(plain):
+    run = plain(file("a", b"x"), hardlink("d/b", "a"))
+    run.path("d").rename(run.path("e"))
+    entry = run.entries()["e/b"]
+    assert (entry.kind.value, entry.target) == ("h", b"a")
+    assert run.unlike() == []
+
+
 def test_devices_that_could_not_be_made_were_not_removed(tmp_path):
 
     run = in_place(tree_of(char("null", 1, 3), file("f")), os.fsencode(tmp_path), devices=False)
