@@ -16,11 +16,16 @@ attributes mean what the command means by them, with nothing of the builder's in
     init            the first process, and what the command gives up before it begins
     seccomp, recorder   refused calls; changes of owners, written down
     records         a `Tree` -> flat records, for a process that shares only descriptors with us
-    unpacking       records -> real files; `remove_tree` takes them away again
-    attributes      extended attributes: what is ours or the machine's, and what is the image's
-    original        what was there before the command, to compare with
-    upper, plain    an overlay's upper directory, or a tree changed in place -> changes
-    harvest         changes -> a layer's tar, down a pipe
+    unpacking       records -> real files
+    removal         real files -> nothing
+    placing         where on a disk they go
+    attributes      extended attributes: the image's, the machine's, and marks of ours
+    manner          whose files are, which times they may have
+    walking         a real tree, path by path
+    original        what was there before the command
+    changes         what is there after it, compared
+    upper, plain    which changes there are: in an overlay's upper directory, in a tree itself
+    harvest         changes -> a layer's tar, down a `tarpipe`
 
 So these import the standard library, `layers.tarwriter` and what that stands on, and nothing else.
 """

@@ -112,6 +112,19 @@ class Comparison:
 
         *read* is what `attributes.read` says, if the caller knows that already.
         """
+        change = self.unchanged(path, status, was, read)
+        if was is not None:
+            change.wanted = self._differs(path, change.node, status, was)
+        return change
+
+    def unchanged(
+        self,
+        path: bytes,
+        status: os.stat_result,
+        was: os.stat_result | None,
+        read: tuple[Attributes | None, Attributes] | None = None,
+    ) -> Change:
+        """Return *path* as a change that is wanted only if nothing *was* there."""
         own, marks = read or attributes.read(path or b".")
         kind = _KINDS[stat.S_IFMT(status.st_mode)]
         uid, gid = self._manner.ownership.of(path, status, marks, was)
@@ -121,10 +134,7 @@ class Comparison:
             node.target = os.readlink(path)
         elif kind in (Kind.CHAR, Kind.BLOCK):
             node.device = os.major(status.st_rdev), os.minor(status.st_rdev)
-        change = Change(path, node, status, was)
-        if was is not None:
-            change.wanted = self._differs(path, node, status, was)
-        return change
+        return Change(path, node, status, was)
 
     def _differs(
         self, path: bytes, node: Node, status: os.stat_result, was: os.stat_result

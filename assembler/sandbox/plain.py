@@ -46,11 +46,16 @@ class _Plain:
         was = self._original.look(path) if parent_of(path) in self._merged else None
         if stat.S_ISDIR(status.st_mode) and was is not None and stat.S_ISDIR(was.st_mode):
             self._merged.add(path)
-        if was is not None and _untouched(status, was):
+        has_names = not stat.S_ISDIR(status.st_mode) and status.st_nlink > 1
+        if was is None or not _untouched(status, was):
+            change = self._compare.change(path, status, was)
+        elif has_names:
+            # Another of its names may be new all the same: its directory was moved.
+            change = self._compare.unchanged(path, status, was)
+        else:
             return
-        change = self._compare.change(path, status, was)
         self._changes.append(change)
-        if not change.is_directory and (status.st_nlink > 1 or was is not None):
+        if has_names or (was is not None and not change.is_directory):
             self._inodes.setdefault(status.st_ino, []).append(change)
 
     def _is_gone(self, path: bytes) -> bool:
@@ -70,8 +75,7 @@ class _Plain:
             for change in names
             if not change.wanted and change.was is not None and change.was.st_nlink > 1
         ]
-        # The inode itself, where it still has a name, has the first claim to its names.
-        same.sort(key=lambda change: (_inode(change.status) != _inode(change.was), change.path))
+        same.sort(key=_moved)
         for change in same:
             now = places.setdefault(_inode(change.was), _inode(change.status))
             change.wanted = now != _inode(change.status)
@@ -85,13 +89,18 @@ def _inode(status: os.stat_result | None) -> int:
     return status.st_ino if status else 0
 
 
+def _moved(change: Change) -> tuple[bool, list[bytes]]:
+    """Sort what still is the inode it was first: it has the best claim to be left as it is."""
+    return _inode(change.status) != _inode(change.was), by_path(change)
+
+
 def _join(names: list[Change]) -> None:
     """Make the names of one inode that are new links of one that stayed, else of the first."""
     if len(names) == 1:
         return
     names.sort(key=by_path)
     stayed = [change for change in names if not change.wanted]
-    whole = (stayed or names)[0]
+    whole = min(stayed, key=_moved, default=names[0])
     for change in names:
         if change.wanted or _inode(change.was) != _inode(whole.was):
             change.wanted = True

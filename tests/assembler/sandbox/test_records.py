@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from hypothesis import given, settings
 from sandboxes import Spooled, items, tree_of
 from support.layers import char, directory, file, hardlink, symlink
@@ -103,20 +101,3 @@ def test_where_root_is_alone_all_others_are_hidden():
 
 def test_nobody_is_hidden_from_root():
     assert hidden_owners(tree_of(file("a", uid=2**32 - 2, gid=77)), EVERYONE) == {}
-
-
-def test_records_of_a_distribution_take_no_time():
-    tree = Tree()
-    spool = Spooled(b"x")
-    for number in range(90):
-        folder = tree.root.children[b"%d" % number] = Node(Kind.DIRECTORY, 0o755)
-        for name in range(100):
-            node = folder.children[b"%d" % name] = Node(Kind.FILE, 0o644)
-            node.data = Data(spool, 0, 1)
-    took = []
-    for _ in range(5):
-        start = time.perf_counter()
-        records_of(tree)
-        took.append(time.perf_counter() - start)
-    # Measured at 15 ms; the bound leaves room for a busy machine.
-    assert min(took) < 0.2

@@ -16,7 +16,7 @@ from sandboxes import AS_ROOT, Spooled, items, look, told, tree_of, unpacked
 from support.layers import block, char, directory, fifo, file, hardlink, symlink
 from support.trees import differences
 
-from assembler.sandbox.records import EVERYONE, ROOT_ALONE, Record, records_of
+from assembler.sandbox.records import ROOT_ALONE, Record, records_of
 from assembler.sandbox.removal import remove_tree
 from assembler.sandbox.unpacking import unpack
 from layers.tarheader import Segment
@@ -162,7 +162,7 @@ def record(path, kind="-"):
 )
 def test_a_record_whose_parent_is_no_directory_before_it_is_refused(tmp_path, records):
     with pytest.raises(ValueError, match="parent directory"):
-        unpack(records, [], os.fsencode(tmp_path / "root"), EVERYONE, devices=False)
+        unpack(records, [], os.fsencode(tmp_path / "root"), IDS, devices=False)
 
 
 def test_the_place_must_be_new(tmp_path):
@@ -269,4 +269,4 @@ def test_the_root_gets_its_own_mode_and_time(tmp_path):
 def test_records_of_the_tree_alone_need_no_files(tmp_path):
     records, files = records_of(Tree())
     assert files == []
-    assert unpack(records, [], os.fspath(tmp_path / "r"), EVERYONE, devices=False) == ([], [])
+    assert unpack(records, [], os.fspath(tmp_path / "r"), IDS, devices=False) == ([], [])
