@@ -35,7 +35,7 @@ from assembler.sandbox.recorder import Recorder
 from assembler.sandbox.records import IdRanges, unpack_records
 from assembler.sandbox.removal import remove_tree
 from assembler.sandbox.surroundings import surroundings
-from assembler.sandbox.unpacking import unpack
+from assembler.sandbox.unpacking import copy_metadata, unpack
 from assembler.sandbox.view import View, link_lowers, show_lowers
 
 if TYPE_CHECKING:
@@ -101,6 +101,8 @@ def perform(wanted: job.Job, lifeline: int, tell: Tell) -> None:
     root = wanted.run.root
     if root.overlay:
         link_lowers(root)
+        # The root that an overlay shows is that of its upper directory.
+        copy_metadata(os.fsencode(root.lowers[0]), os.fsencode(f"{root.step}/upper"))
     snapshot = None
     if wanted.harvest is not None and not root.overlay:
         snapshot = take_snapshot(root.plain)

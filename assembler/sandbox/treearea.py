@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assembler.sandbox.job import Job
+from assembler.sandbox.placing import spread
 from assembler.sandbox.removal import remove_tree
 from assembler.sandbox.rungs import Rung, all_rungs
 from assembler.sandbox.runner import perform
@@ -39,9 +40,12 @@ class TreeArea:
     @contextmanager
     def folder(self, namespace: UserNamespace | None = None) -> Iterator[Path]:
         """Make a folder that is removed on leaving, with files that belong to *namespace*'s ids."""
-        self._folder.mkdir(exist_ok=True)
+        if not self._folder.is_dir():
+            self._folder.mkdir(exist_ok=True)
+            spread(os.fsencode(self._folder))
         path = self._folder / f"{_DRAFT}{secrets.token_hex(8)}"
         path.mkdir(mode=0o700)
+        spread(os.fsencode(path))
         lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)

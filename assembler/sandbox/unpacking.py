@@ -65,6 +65,15 @@ def unpack(
         )
 
 
+def copy_metadata(source: bytes, target: bytes) -> None:
+    """Give the directory *target* owner, mode, attributes and time of *source*."""
+    status = os.stat(source)
+    os.chown(target, status.st_uid, status.st_gid)
+    attributes.write(target, attributes.read(source)[0] or {})
+    os.chmod(target, stat.S_IMODE(status.st_mode))
+    os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
 @contextmanager
 def _umask(mask: int) -> Iterator[None]:
     before = os.umask(mask)

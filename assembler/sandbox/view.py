@@ -197,7 +197,7 @@ def _mount_root(root: Root) -> str:
     # Relative names: a path of this machine may hold what separates options.
     os.chdir(root.step)
     options = f"lowerdir={lower_names(root)},upperdir=upper,workdir=work,"
-    options += "userxattr" if root.user_xattrs else "redirect_dir=off,metacopy=off,index=off"
+    options += "redirect_dir=nofollow,metacopy=off,index=off" + ",userxattr" * root.user_xattrs
     try:
         # Nothing of it need survive this machine: no file is synced, whatever the command asks.
         linux.mount("overlay", "root", "overlay", linux.MS_NODEV, f"{options},volatile")
