@@ -48,6 +48,11 @@ class Location:
     text: str
     """The lines as they stand in the file, here-documents included."""
 
+    @property
+    def place(self) -> str:
+        """The first line, as an editor finds it."""
+        return f"{self.name}:{self.start}"
+
     def error(self, message: str) -> DockerfileError:
         """Return an error at this place."""
         return DockerfileError(self.name, self.start, message)

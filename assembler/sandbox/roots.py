@@ -100,6 +100,7 @@ class Roots:
                 prepared = self._unpacked(base.tree, draft, draft / "lower", {})
                 job = Job(self._rung.namespace_for(0, 0), unpack=prepared.unpack)
                 outcome = perform(lambda _: job, files=prepared.files)
+                outcome.check_room()
                 if outcome.failed:
                     raise SandboxError(f"the image could not be unpacked: {outcome.failed}")
                 self._area.keep(draft / "lower", target)
