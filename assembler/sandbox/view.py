@@ -120,6 +120,7 @@ class View:
         linux.mount(source, target, None, linux.MS_BIND)
         linux.set_mount_flags(target, _FOREIGN | (linux.MS_RDONLY if mount.readonly else 0))
         linux.unmount(source)
+        (os.rmdir if os.path.isdir(source) else os.unlink)(source)
 
     def _bring(self, number: int, mount: Mount) -> None:
         source = mount.source or ""
