@@ -82,8 +82,11 @@ class Hands(Supplies, Protocol):
         """Remember what a step of that key made."""
         ...
 
-    def fidelity(self) -> str:
-        """Return how exactly the sandbox keeps owners: what it made otherwise is another layer."""
+    def fidelity(self, place: str) -> str:
+        """Return how exactly the sandbox keeps owners: what it made otherwise is another layer.
+
+        *place* is that of the RUN that wants one, for the error where there is none.
+        """
         ...
 
     def run(self, step: RunStep, tree: Tree) -> Descriptor:
@@ -330,7 +333,7 @@ class Builder:
             self._manner.machine,
             self._stage,
         )
-        self.key = running.key(self.key, self._hands.fidelity())
+        self.key = running.key(self.key, self._hands.fidelity(running.step.place))
         replayed = self._hands.replay(self.key, self.tree)
         if replayed is not None and replayed.layer is not None:
             self._manner.tell_cached()

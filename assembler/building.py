@@ -135,8 +135,9 @@ def built(
             cache=request.cache, needs_checksums=settings.epoch is not None,
             run_options=request.run, latest=settings.epoch,
         )  # fmt: skip
-        if any(planning.has_run(planned.stage.instructions) for planned in plan.stages):
-            workplace.commands()  # where there is no sandbox, nothing is fetched in vain
+        runs = [run for planned in plan.stages for run in planning.runs(planned.stage.instructions)]
+        if runs:
+            workplace.commands(runs[0].location.place)  # before anything is fetched in vain
         result = _Stages(plan, parsed, scope, workplace, settings, request).build()
         for name in arguments.unused():
             progress.warn(

@@ -123,7 +123,9 @@ def remove_cache(cache: Cache, remove: Callable[[Path], None]) -> None:
 
 
 def _open_lock(folder: Path) -> int:
-    folder.mkdir(parents=True, exist_ok=True)
+    # Nobody else passes: a command may have left set-user-ID programs there.
+    folder.parent.mkdir(mode=0o700, exist_ok=True)
+    folder.mkdir(exist_ok=True)
     return os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
 
 
@@ -146,7 +148,7 @@ def _made(folder: Path, name: CacheName) -> Path:
     descriptor = os.open(folder / "making", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if data.is_dir():
+        if data.is_dir() and not data.is_symlink():
             return data
         (folder / "info.json").write_text(json.dumps({"id": name.identity}))
         new.mkdir(exist_ok=True)

@@ -12,7 +12,7 @@ from assembler.cachemounts import CacheName, open_cache
 from assembler.errors import RunError, SandboxError
 from assembler.runmounts import bound_tree
 from assembler.runoutput import RunOutput
-from assembler.sandbox import ladder, records
+from assembler.sandbox import ladder, linux, records
 from assembler.sandbox.command import Mount, SecretFile
 from assembler.sandbox.job import Harvest, Job, Owned, Run, Unpack
 from assembler.sandbox.roots import Roots
@@ -21,9 +21,11 @@ from assembler.sandbox.treearea import TreeArea
 from layers import descriptor as media
 from layers.changes import Changes
 from layers.descriptor import Descriptor
+from layers.errors import StoreError
 from layers.layerwriter import LayerWriter
 from layers.merge import LayerIndex, apply_layer
 from layers.spool import NamedSpool
+from layers.store import explained
 from layers.tarindex import index_layer
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from layers.tree import Tree
 
 _HOSTNAME = "golem-assemble"
+_ROOM = 1 << 16
+"""Bytes on a disk that count as nothing."""
 _APT = SecretFile(
     "/dev/.sandbox/apt.conf", b'APT::Sandbox::User "root";\n', mode=0o644, uid=0, gid=0
 )
@@ -75,9 +79,13 @@ class Commands:
         self._options = options
         self._latest = latest
         self._area = TreeArea(session.store.root)
-        self._area.sweep()
-        self._rung = ladder.choose(options.sandbox, self._area)
+        with explained(session.store.root):
+            self._area.sweep()
+            self._rung = ladder.choose(options.sandbox, self._area)
         self._roots = Roots(self._area, self._rung, stack)
+        self._warned = False
+        if self._rung.isolation == "proot":
+            linux.hide_memory()  # the command has the machine's /proc, and is this user
         progress.note("sandbox", describe(self._rung))
 
     @property
@@ -88,8 +96,12 @@ class Commands:
     def run(self, step: RunStep, tree: Tree, standing: Standing) -> Descriptor:
         """Do *step* upon *tree*, which stands on disk as *standing* says; return the layer.
 
-        Raises `RunError` for a command that fails.
+        Raises `RunError` for a command that fails, `StoreError` where there is no room for it.
         """
+        with explained(self._session.store.root):
+            return self._run(step, tree, standing)
+
+    def _run(self, step: RunStep, tree: Tree, standing: Standing) -> Descriptor:
         prepared = self._roots.prepare(tree, standing)
         output = RunOutput(step.place, self._progress.output, self._options.output_limit)
         spool = NamedSpool(self._stack.enter_context(self._session.store.area.file()))
@@ -105,6 +117,7 @@ class Commands:
                 listener = Listener(output.add, harvested, self._session.check)
                 outcome = self._perform(step, tree, arranged, prepared, listener)
             output.finish()
+            self._warn(outcome)
             self._check(step, outcome, output)
             digest = writer.finish()
         finally:
@@ -152,8 +165,18 @@ class Commands:
                 f"{self._options.timeout:g} s and was ended; --run-timeout allows more"
             ) from None
 
+    def _warn(self, outcome: Outcome) -> None:
+        if outcome.facts.get("shared_proc") and not self._warned:
+            self._warned = True
+            self._progress.warn(
+                "RUN: parts of this machine's /proc are covered, as in many containers, so RUN has "
+                "no /proc of its own: it sees the names and arguments of processes that begin "
+                "after it (docs/security.md)"
+            )
+
     def _check(self, step: RunStep, outcome: Outcome, output: RunOutput) -> None:
         what = f"{step.place}: RUN {step.text}"
+        outcome.check_room()
         if outcome.failed:
             raise SandboxError(f"{what}: the sandbox ({self._rung.name}) failed: {outcome.failed}")
         if outcome.exec:
@@ -162,6 +185,11 @@ class Commands:
             raise RunError(f"{what}: it was ended, having {outcome.limit}{output.last_lines()}")
         if outcome.signal:
             raise RunError(f"{what}: it was killed by signal {outcome.signal}{output.last_lines()}")
+        if outcome.exit and _is_full(self._session.store.root):
+            raise StoreError(
+                f"{what}: it ended with status {outcome.exit}, as {self._session.store.root} is "
+                f"full; make room there, or name another place by --store{output.last_lines()}"
+            )
         if outcome.exit:
             raise RunError(f"{what}: it ended with status {outcome.exit}{output.last_lines()}")
 
@@ -211,6 +239,11 @@ class Commands:
     def _begin(self, tree: Tree) -> Changes:
         area, stack = self._session.store.area, self._stack
         return Changes(tree, lambda: NamedSpool(stack.enter_context(area.file())))
+
+
+def _is_full(root: Path) -> bool:
+    found = os.statvfs(root)
+    return found.f_bavail * found.f_frsize < _ROOM
 
 
 def describe(rung: Rung) -> str:

@@ -90,9 +90,9 @@ def check_supported(instructions: Iterable[Instruction]) -> None:
             )
 
 
-def has_run(instructions: Iterable[Instruction]) -> bool:
-    """Whether a sandbox is needed."""
-    return any(isinstance(instruction, ast.Run) for instruction in instructions)
+def runs(instructions: Iterable[Instruction]) -> list[ast.Run]:
+    """Return what a sandbox is needed for."""
+    return [instruction for instruction in instructions if isinstance(instruction, ast.Run)]
 
 
 def _check_run(run: ast.Run) -> None:

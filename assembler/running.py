@@ -112,9 +112,8 @@ def run_step(
     variables, files = secret_values(mounts.secrets, machine.secrets)
     whole = environment | proxy_environment(scope.outer.arguments.given) | variables
     command = replace(command, environment=whole, secrets=(*scripts, *files))
-    place = f"{run.location.name}:{run.location.start}"
     binds = tuple(find_bind(bind, sources, stage) for bind in mounts.binds)
-    step = RunStep(command, binds, mounts.caches, place, shown(run))
+    step = RunStep(command, binds, mounts.caches, run.location.place, shown(run))
     return Running(step, history_text(words, scope), said)
 
 

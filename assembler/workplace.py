@@ -14,7 +14,7 @@ from assembler.commands import Commands
 from assembler.context import open_context
 from assembler.copysource import TreeSource
 from assembler.downloads import download
-from assembler.errors import BuildError
+from assembler.errors import BuildError, SandboxError
 from assembler.request import RunOptions
 from assembler.sandbox.roots import Base, Standing
 from layers import descriptor as media
@@ -112,21 +112,27 @@ class Workplace:
         """See `Hands`."""
         self.session.store.remember(key, Remembered(layer))
 
-    def commands(self) -> Commands:
-        """Return what does RUNs; the first call chooses a sandbox, or raises `SandboxError`."""
+    def commands(self, place: str) -> Commands:
+        """Return what does RUNs, as the one at *place*.
+
+        The first call chooses a sandbox; it raises `SandboxError` where there is none.
+        """
         if self._commands is None:
-            self._commands = Commands(
-                self.session, self.progress, self.stack, self.run_options, self.latest
-            )
+            try:
+                self._commands = Commands(
+                    self.session, self.progress, self.stack, self.run_options, self.latest
+                )
+            except SandboxError as error:
+                raise SandboxError(f"{place}: {error}") from None
         return self._commands
 
-    def fidelity(self) -> str:
+    def fidelity(self, place: str) -> str:
         """See `Hands`."""
-        return self.commands().fidelity
+        return self.commands(place).fidelity
 
     def run(self, step: RunStep, tree: Tree) -> Descriptor:
         """See `Hands`."""
-        return self.commands().run(step, tree, self._standing(tree))
+        return self.commands(step.place).run(step, tree, self._standing(tree))
 
     def copy(self, tree: Tree) -> Tree:
         """Return a copy of a stage's or an image's tree, to be changed."""

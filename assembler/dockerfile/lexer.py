@@ -51,6 +51,11 @@ class Location:
     """The lines as they stand in the file, here-documents included."""
 
     @property
+    def place(self) -> str:
+        """The first line, as an editor finds it."""
+        return f"{self.name}:{self.start}"
+
+    @property
     def shown(self) -> str:
         """How it begins, on one line, for whoever watches a build."""
         begin = self.text[: 4 * _SHOWN_BUILDING]

@@ -6,6 +6,10 @@ import os
 import signal
 import time
 from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _PASSES = 500
 _PAUSE = 0.01
@@ -27,18 +31,32 @@ def descendants(proc: int) -> list[int]:
     return found
 
 
+def count_threads(proc: int, processes: Iterable[int]) -> int:
+    """Return how many threads *processes* have together; each has one at least."""
+    count = 0
+    for process in processes:
+        with suppress(OSError):
+            # A directory's links: one for each thread's, and two of its own.
+            count += os.stat(f"{process}/task", dir_fd=proc).st_nlink - 2
+    return count
+
+
 def kill_descendants(proc: int) -> None:
-    """Kill all descendants, those too that are born meanwhile; they must become our children."""
+    """Kill all descendants, those too that are born meanwhile; they must become our children.
+
+    Raises `OSError` where that has no end.
+    """
     for _ in range(_PASSES):
-        for process in descendants(proc):
-            with suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
         except ChildProcessError:
             return
+        for process in descendants(proc):
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
         time.sleep(_PAUSE)
+    raise OSError("processes of the command do not end")
 
 
 def _parent(proc: int, name: str) -> int:

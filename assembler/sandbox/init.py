@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
     from assembler.sandbox.job import Limits, Run
 
-_LOOK = 0.2
+_LOOK = 0.1
 """Seconds between two looks at how many processes there are."""
+_SPARE = 256
+"""Processes that the kernel allows beyond the limit: so that it is us who notice, and say so."""
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
 
 
@@ -52,10 +54,17 @@ def wait(
         if process:
             continue
         if count is not None and count() > limits.processes:
-            return {"limit": f"more than {limits.processes:,} processes at once"}
+            return {"limit": f"more than {limits.processes:,} processes and threads at once"}
         if stop is not None and stop():
             return {"signal": signal.SIGKILL}
         signal.sigtimedwait({signal.SIGCHLD}, _LOOK)
+
+
+def empty_stdin() -> None:
+    """Read from the /dev/null of this root: the machine's own could be given another mode."""
+    descriptor = os.open("/dev/null", os.O_RDONLY)
+    os.dup2(descriptor, 0)
+    os.close(descriptor)
 
 
 def block_children_signal() -> None:
@@ -98,6 +107,7 @@ def _restrict(run: Run, channel: socket.socket | None) -> None:
         os.setresuid(command.uid, command.uid, command.uid)
     linux.limit_capabilities(run.capabilities)
     linux.refuse_new_privileges()
+    linux.keep_to_itself()
     if run.seccomp:
         listener = linux.install_filter(run.seccomp, listener=run.listener)
         if run.listener and channel is not None:
@@ -107,7 +117,7 @@ def _restrict(run: Run, channel: socket.socket | None) -> None:
 
 def _limit(limits: Limits) -> None:
     for what, wanted in (
-        (resource.RLIMIT_NPROC, limits.processes),
+        (resource.RLIMIT_NPROC, limits.processes + _SPARE),
         (resource.RLIMIT_NOFILE, limits.files),
         (resource.RLIMIT_CORE, 0),
     ):

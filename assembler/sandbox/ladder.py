@@ -103,6 +103,7 @@ def _try(rung: Rung, area: TreeArea) -> str:
             capabilities=rung.capabilities,
         )  # fmt: skip
         outcome = perform(lambda _: Job(namespace, unpack=(order,), run=run))
+    outcome.check_room()
     if outcome.signal or outcome.limit:
         return "the probe was killed"
     if outcome.exit and not outcome.exec:

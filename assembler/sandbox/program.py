@@ -3,7 +3,9 @@
     python -I -S -c "..." SPEC CONTROL LIFELINE
 
 SPEC is a descriptor of a packed `job.Job`, CONTROL one to tell the builder how it goes, a JSON
-object a line, LIFELINE a pipe that ends when the builder does: then everything here ends.
+object a line, LIFELINE a pipe that ends when the builder does: then everything here ends. So it
+does when one of the processes is killed: each is watched by its child, and its own are found and
+killed by its parent.
 
 The processes, each the parent of the next:
 
@@ -16,6 +18,7 @@ The processes, each the parent of the next:
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -23,10 +26,10 @@ import signal
 import socket
 import sys
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from assembler.sandbox import attributes, init, job, linux, userns
-from assembler.sandbox.descendants import descendants, kill_descendants
+from assembler.sandbox.descendants import count_threads, descendants, kill_descendants
 from assembler.sandbox.harvest import harvest
 from assembler.sandbox.manner import ExactOwners, Manner, RecordedOwners
 from assembler.sandbox.original import LowerDirectory, Unpacked, take_snapshot
@@ -45,12 +48,14 @@ if TYPE_CHECKING:
 
     Tell = Callable[..., None]
 
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 HOSTNAME = "golem-assemble"
 
 
 def main() -> NoReturn:
     """Do the job; the exit status only says whether that worked."""
     spec, control, lifeline = map(int, sys.argv[1:4])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     with open(spec, "rb") as file:
         wanted = job.unpack(file.read())
     for descriptor in os.listdir("/proc/self/fd"):
@@ -79,7 +84,8 @@ def _telling(tell: Tell) -> Iterator[None]:
         tell(failed=str(error))
     except OSError as error:
         what = error.filename if isinstance(error.filename, str) else ""
-        tell(failed=": ".join(filter(None, [what, error.strerror or str(error)])))
+        reason = ": ".join(filter(None, [what, error.strerror or str(error)]))
+        tell(failed=reason, full=error.errno in _FULL)
     except Exception as error:  # the last resort, as in the command line
         tell(failed=f"unexpected {type(error).__name__}: {error}; this is a bug")
 
@@ -106,7 +112,7 @@ def perform(wanted: job.Job, lifeline: int, tell: Tell) -> None:
     snapshot = None
     if wanted.harvest is not None and not root.overlay:
         snapshot = take_snapshot(root.plain)
-    outcome = _run(wanted.run, lifeline, tell)
+    outcome = _run(wanted, wanted.run, lifeline)
     if outcome.get("exit") == 0 and wanted.harvest is not None:
         _harvest(wanted, wanted.harvest, root, snapshot, outcome["made"])
     tell(**outcome)
@@ -126,22 +132,37 @@ def _unpack(order: job.Unpack) -> None:
     )
 
 
-def _run(run: job.Run, lifeline: int, tell: Tell) -> dict[str, Any]:
+def _run(wanted: job.Job, run: job.Run, lifeline: int) -> dict[str, Any]:
     """Run in a process of its own; return what it told, the last word of each kind."""
+    linux.adopt_orphans()
+    proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     ours, theirs = os.pipe()
     supervisor = os.fork()
     if supervisor == 0:
         os.close(ours)
-        _supervise(run, lifeline, theirs)
+        _close_files(wanted)
+        _supervise(run, Watched(lifeline, theirs), proc)
     os.close(theirs)
     outcome: dict[str, Any] = {"made": []}
     with open(ours, "rb") as stream:
         for line in stream:
             outcome |= json.loads(line)
     os.waitpid(supervisor, 0)
+    # There is something only if the supervisor was killed.
+    kill_descendants(proc)
+    os.close(proc)
     if not outcome.keys() & {"exit", "signal", "limit", "failed"}:
         outcome["failed"] = "the sandbox's own process was killed"
     return outcome
+
+
+def _close_files(wanted: job.Job) -> None:
+    """Close what only the program itself needs: the store's files, and the layer in the making."""
+    descriptors = {number for order in wanted.unpack for number in order.files}
+    if wanted.harvest is not None:
+        descriptors.add(wanted.harvest.out)
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _harvest(
@@ -161,21 +182,40 @@ def _harvest(
     harvest(root.plain, original, order.out, manner)
 
 
-def _supervise(run: job.Run, lifeline: int, report: int) -> NoReturn:
-    tell = _teller(report)
+class Watched(NamedTuple):
+    """What ends the supervisor when it ends: two pipes' ends."""
+
+    lifeline: int
+    """The builder holds the other end."""
+    report: int
+    """To the program."""
+
+    def has_ended(self) -> bool:
+        """Whether one of them has."""
+        poll = select.poll()
+        self.register(poll)
+        return bool(poll.poll(0))
+
+    def register(self, poll: select.poll) -> None:
+        """Have *poll* tell of the end."""
+        poll.register(self.lifeline, select.POLLIN)
+        poll.register(self.report, 0)  # an error, once nobody reads it
+
+
+def _supervise(run: job.Run, watched: Watched, proc: int) -> NoReturn:
+    tell = _teller(watched.report)
     os.umask(0o022)
     try:
         with _telling(tell):
             if run.isolation == "namespaces":
-                _supervise_namespaces(run, lifeline, tell)
+                _supervise_namespaces(run, watched, proc, tell)
             else:
-                _supervise_tree(run, lifeline, tell)
+                _supervise_tree(run, watched, proc, tell)
     finally:
         os._exit(0)
 
 
-def _supervise_namespaces(run: job.Run, lifeline: int, tell: Tell) -> None:
-    proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _supervise_namespaces(run: job.Run, watched: Watched, proc: int, tell: Tell) -> None:
     flags = linux.CLONE_NEWNS | linux.CLONE_NEWPID | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
     linux.unshare(flags | (0 if run.command.network else linux.CLONE_NEWNET))
     view = View(run)
@@ -188,26 +228,27 @@ def _supervise_namespaces(run: job.Run, lifeline: int, tell: Tell) -> None:
         _be_first(run, view, theirs, tell)
     theirs.close()
     try:
-        _watch(first, lifeline, ours, proc)
+        _watch(first, watched, ours, proc)
     finally:
         with suppress(ProcessLookupError):
             os.kill(first, signal.SIGKILL)
         os.waitpid(first, 0)
 
 
-def _watch(first: int, lifeline: int, channel: socket.socket, proc: int) -> None:
-    """Answer the listener, if one comes through *channel*, until *first* or the builder ends."""
+def _watch(first: int, watched: Watched, channel: socket.socket, proc: int) -> None:
+    """Answer the listener, if one comes through *channel*, until *first* or a parent ends."""
     ended = os.pidfd_open(first)
     poll = select.poll()
-    for descriptor in (ended, lifeline, channel.fileno()):
+    watched.register(poll)
+    for descriptor in (ended, channel.fileno()):
         poll.register(descriptor, select.POLLIN)
     recorder = None
     while True:
         ready = {descriptor for descriptor, _ in poll.poll()}
-        if ready & {ended, lifeline}:
+        if ready & {ended, *watched}:
             return
         if channel.fileno() in ready:
-            _, listeners, _, _ = socket.recv_fds(channel, 1, 1)
+            _, listeners, _, _ = socket.recv_fds(channel, 1, 1)  # from the command, unexecuted
             poll.unregister(channel)
             if listeners:
                 recorder = Recorder(listeners[0], proc)
@@ -219,50 +260,52 @@ def _watch(first: int, lifeline: int, channel: socket.socket, proc: int) -> None
 def _be_first(run: job.Run, view: View, channel: socket.socket, tell: Tell) -> NoReturn:
     linux.die_with_parent(signal.SIGKILL)
     linux.hide_memory()
+    if select.select([channel], [], [], 0)[0]:
+        os._exit(0)  # the parent had ended before
     try:
         with _telling(tell):
             init.block_children_signal()
             own = view.mount_proc()
             view.enter()
+            init.empty_stdin()
             view.arrange()
             os.makedirs(run.command.directory, exist_ok=True)
             linux.set_hostname(HOSTNAME)
             if not run.command.network:
                 linux.bring_up_loopback()
-            tell(made=view.places.made)
+            tell(made=view.places.made, shared_proc=not own)
             command = init.start(run, channel, tell)
             channel.close()
-            tell(**init.wait(command, run.limits, _count_processes if own else None))
+            tell(**init.wait(command, run.limits, _count_threads if own else None))
     finally:
         os._exit(0)
 
 
-def _supervise_tree(run: job.Run, lifeline: int, tell: Tell) -> None:
+def _supervise_tree(run: job.Run, watched: Watched, proc: int, tell: Tell) -> None:
     """Without namespaces: descendants are found and killed one by one when the command ends."""
     linux.adopt_orphans()
     init.block_children_signal()
-    proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        with surroundings(run) as (inside, made):
-            tell(made=made)
-            if run.isolation == "chroot":
-                os.makedirs(run.command.directory, exist_ok=True)
-            command = init.start(inside, None, tell)
+    with surroundings(run) as (inside, made):
+        tell(made=made)
+        if run.isolation == "chroot":
+            os.makedirs(run.command.directory, exist_ok=True)
+        command = init.start(inside, None, tell)
+        try:
             ended = init.wait(
-                command, run.limits, lambda: len(descendants(proc)), lambda: _ended(lifeline)
-            )
+                command, run.limits, lambda: count_threads(proc, descendants(proc)),
+                watched.has_ended,
+            )  # fmt: skip
+        finally:
             kill_descendants(proc)
-    finally:
-        kill_descendants(proc)
     tell(**ended)
 
 
-def _ended(lifeline: int) -> bool:
-    return bool(select.select([lifeline], [], [], 0)[0])
-
-
-def _count_processes() -> int:
-    return sum(name.isdigit() for name in os.listdir("/proc"))
+def _count_threads() -> int:
+    proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return count_threads(proc, [int(name) for name in os.listdir(proc) if name.isdigit()])
+    finally:
+        os.close(proc)
 
 
 if __name__ == "__main__":

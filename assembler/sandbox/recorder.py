@@ -37,6 +37,7 @@ _AT_FDCWD = -100
 _AT_SYMLINK_NOFOLLOW, _AT_EMPTY_PATH = 0x100, 0x1000
 _PATH_MAX = 4096
 _PAGE = 4096
+_ADDRESS_MAX = (1 << 63) - 2 * _PATH_MAX
 _UNCHANGED = -1
 _NO_FILES = (b"/proc/", b"/dev/", b"/sys/")
 """What is below is the sandbox's own, and belongs to whom it belongs."""
@@ -71,8 +72,7 @@ class Recorder:
         failure = 0
         try:
             change = _DECODERS[self._names[call]](self, process, arguments)
-            if self._is_valid(identity):
-                self._record(change)
+            self._record(change, identity)
         except OSError as error:
             failure = -(error.errno or errno.EIO)
         self._send(identity, failure)
@@ -95,10 +95,13 @@ class Recorder:
             return False
         return True
 
-    def _record(self, change: _Change) -> None:
+    def _record(self, change: _Change, identity: int) -> None:
         if change.path.startswith(_NO_FILES):
             return
         with self._opened(change) as descriptor:
+            # Only now: until here its number could have become another process's.
+            if not self._is_valid(identity):
+                return
             status = os.fstat(descriptor)
             if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
                 return
@@ -123,8 +126,8 @@ class Recorder:
                 flags = os.O_PATH | (0 if change.follow else os.O_NOFOLLOW)
                 descriptor = linux.open_in_root(base, change.path, flags)
             elif change.path:
-                flags = os.O_PATH | os.O_CLOEXEC | (0 if change.follow else os.O_NOFOLLOW)
-                descriptor = os.open(change.path, flags, dir_fd=base)
+                flags = os.O_PATH | (0 if change.follow else os.O_NOFOLLOW)
+                descriptor = linux.open_plainly(base, change.path, flags)
             yield descriptor
         finally:
             if descriptor != base:
@@ -133,6 +136,8 @@ class Recorder:
 
     def _text(self, process: int, address: int) -> bytes:
         """Read a string of the process's memory, page by page."""
+        if address > _ADDRESS_MAX:
+            raise OSError(errno.EFAULT, "no address of a program")
         memory = os.open(f"{process}/mem", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._proc)
         try:
             text = b""

@@ -105,6 +105,7 @@ class Roots:
                 prepared = self._prepared((), draft, *records.records_of(base.tree))
                 job = Job(self._rung.namespace_for(0, 0), unpack=prepared.unpack)
                 outcome = perform(lambda _: job, files=prepared.files)
+                outcome.check_room()
                 if outcome.failed:
                     raise SandboxError(f"the image could not be unpacked: {outcome.failed}")
                 self._area.keep(draft / "tree", target)

@@ -26,10 +26,13 @@ EXACT, RECORDED, ROOT_OWNED = "exact", "recorded", "root-owned"
 
 CAPABILITIES = {
     "CHOWN": 0, "DAC_OVERRIDE": 1, "FOWNER": 3, "FSETID": 4, "KILL": 5, "SETGID": 6, "SETUID": 7,
-    "SETPCAP": 8, "NET_BIND_SERVICE": 10, "NET_RAW": 13, "SYS_CHROOT": 18, "MKNOD": 27,
-    "AUDIT_WRITE": 29, "SETFCAP": 31,
+    "SETPCAP": 8, "NET_BIND_SERVICE": 10, "SYS_CHROOT": 18, "MKNOD": 27, "AUDIT_WRITE": 29,
+    "SETFCAP": 31,
 }  # fmt: skip
-"""What container engines leave to root, by the numbers of capabilities(7)."""
+"""What container engines leave to root, by the numbers of capabilities(7).
+
+But for NET_RAW: the network is the machine's own, to which one could listen by it.
+"""
 _SYS_ADMIN, _SETUID = 21, 7
 _ESCAPES = ("SYS_CHROOT", "MKNOD")
 """What leads out of a mere chroot."""
@@ -101,6 +104,7 @@ class Rung:
             record_owners=self.records(uid),
             sockets_stay_local=not network and self.isolation != "namespaces",
             trace_others=bool(self.program),
+            refuse_tracing=self.isolation == "chroot",
         )
         return build_filter(policy, this_machine())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import selectors
@@ -9,6 +11,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +30,9 @@ _PIECE = 1 << 20
 _PATIENCE = 10.0
 """Seconds for the program to end by itself once it is told to."""
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_OWN_PROGRAM = "/proc/self/exe"
+_MFD_EXEC = 0x10
+_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,14 @@ class Outcome:
     exit: int = 0
     exec: str = ""
     """Why the command could not even be started."""
+    full: bool = False
+    """Whether it *failed* for want of room on the disk."""
     facts: dict[str, Any] = field(default_factory=dict)
+
+    def check_room(self) -> None:
+        """Raise `OSError` if it was for want of room that the sandbox failed."""
+        if self.full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class TimedOut(Exception):
@@ -77,6 +90,38 @@ def perform(
     return process.outcome()
 
 
+@cache
+def _python() -> tuple[int, dict[str, str]]:
+    """Return a copy of this Python that nobody can write to, and the variables that it needs.
+
+    A command begins as Python. An image whose program is a link to /proc/self/exe executes that
+    again, with libraries of its own, and then has the file at hand: with the machine's it could
+    change the machine's Python, as CVE-2019-5736 did with runc.
+    """
+    data = Path(_OWN_PROGRAM).read_bytes()
+    try:
+        descriptor = os.memfd_create("python", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | _MFD_EXEC)
+    except OSError:  # before Linux 6.3 all are executable
+        descriptor = os.memfd_create("python", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    with open(descriptor, "wb", closefd=False) as file:
+        file.write(data)
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
+    libraries = beside(data, os.path.dirname(os.path.realpath(_OWN_PROGRAM)))
+    return descriptor, {"LD_LIBRARY_PATH": libraries} if libraries else {}
+
+
+def beside(program: bytes, folder: str) -> str:
+    """Return where a *program* of *folder* wants its libraries from, if it says so (ld.so(8))."""
+    found = []
+    position = program.find(b"$ORIGIN")
+    while position >= 0:
+        end = program.index(b"\0", position)
+        text = program[program.rindex(b"\0", 0, position) + 1 : end]
+        found.append(os.fsdecode(text).replace("$ORIGIN", folder))
+        position = program.find(b"$ORIGIN", end)
+    return ":".join(found)
+
+
 class _Process:
     """The program, and the pipes to it."""
 
@@ -87,6 +132,7 @@ class _Process:
         lifeline, self._lifeline = pipes[3]
         spec = os.memfd_create("job", os.MFD_CLOEXEC)
         try:
+            program, variables = _python()
             with open(spec, "wb", closefd=False) as file:
                 file.write(jobs.pack(make_job(harvest)))
             os.lseek(spec, 0, os.SEEK_SET)
@@ -96,10 +142,11 @@ class _Process:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                pass_fds=(spec, control, harvest, lifeline, *files),
+                executable=f"/proc/self/fd/{program}",
+                pass_fds=(program, spec, control, harvest, lifeline, *files),
                 start_new_session=True,  # a terminal's Ctrl-C is for the builder, who ends all
                 cwd="/",
-                env={"PATH": _PATH},
+                env={"PATH": _PATH, **variables},
             )
         except OSError as error:
             self._close_ours()
@@ -152,7 +199,7 @@ class _Process:
         facts: dict[str, Any] = {}
         for line in self._messages.splitlines():
             facts |= json.loads(line)
-        said = {key: facts.pop(key) for key in ("failed", "limit", "signal", "exit", "exec")
+        said = {key: facts.pop(key) for key in ("failed", "limit", "signal", "exit", "exec", "full")
                 if key in facts}  # fmt: skip
         if self._process.returncode and not said:
             said["failed"] = f"the sandbox's program ended with {self._process.returncode}"

@@ -31,7 +31,9 @@ _UNKNOWN = _ERRNO | errno.ENOSYS
 _X32 = 0x40000000
 _NEW_NAMESPACES = 0x7E020080
 _FORMAT, _CHAR, _BLOCK = 0xF000, 0x2000, 0x6000
-_AF_UNIX, _AF_VSOCK = 1, 40
+_AF_UNIX = 1
+_FAMILIES = (_AF_UNIX, 2, 10, 16)
+"""AF_UNIX, AF_INET, AF_INET6, AF_NETLINK."""
 
 _NEVER = (
     "acct", "add_key", "adjtimex", "bpf", "clock_adjtime", "clock_settime", "delete_module",
@@ -67,6 +69,8 @@ class Policy:
     """Whether processes may read each other's memory, as proot does."""
     sockets_stay_local: bool = False
     """Only sockets of AF_UNIX can be made: for `none` where there is no network namespace."""
+    refuse_tracing: bool = False
+    """No ptrace: where the processes of the machine are in reach."""
 
 
 Step = tuple[int, int, int, int]
@@ -87,11 +91,14 @@ def build_filter(policy: Policy, machine: Machine) -> bytes:
     steps += _all(_NEVER, _REFUSED, calls)
     if not policy.trace_others:
         steps += _all(_TRACING, _REFUSED, calls)
+    if policy.refuse_tracing:
+        steps += _all(("ptrace",), _REFUSED, calls)
     # Its flags are behind a pointer; libc takes clone where there is no clone3.
     steps += _all(("clone3",), _UNKNOWN, calls)
     for name in ("clone", "unshare"):
         steps += _when(calls[name], 0, [(_ANY_BIT, 0, 1, _NEW_NAMESPACES)], _REFUSED)
-    steps += _sockets(calls["socket"], local=policy.sockets_stay_local)
+    local = policy.sockets_stay_local
+    steps += _sockets(calls["socket"], (_AF_UNIX,) if local else _FAMILIES)
     if policy.pretend_identity:
         steps += _all(_IDENTITY, _DONE, calls)
         steps += _all(_OWNERS, _NOTIFY if policy.record_owners else _DONE, calls)
@@ -122,8 +129,7 @@ def _devices(number: int, argument: int) -> list[Step]:
     return _when(number, argument, tests, _DONE)
 
 
-def _sockets(number: int, *, local: bool) -> list[Step]:
-    """Refuse sockets: all but local ones, or those that lead to the machine's host."""
-    if local:
-        return _when(number, 0, [(_EQUAL, 1, 0, _AF_UNIX)], _ERRNO | errno.EACCES)
-    return _when(number, 0, [(_EQUAL, 0, 1, _AF_VSOCK)], _REFUSED)
+def _sockets(number: int, families: tuple[int, ...]) -> list[Step]:
+    """Refuse sockets of other *families*, as where the kernel does not know them."""
+    tests = [(_EQUAL, len(families) - place, 0, family) for place, family in enumerate(families)]
+    return _when(number, 0, tests, _ERRNO | errno.EAFNOSUPPORT)

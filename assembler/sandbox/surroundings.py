@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from assembler.sandbox.init import empty_stdin
 from assembler.sandbox.places import Places, ViewError, write_private
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def _in_chroot(run: Run) -> Iterator[list[str]]:
         places = Places()
         _hide(stack, step, "/dev", "dev")
         _make_devices()
+        empty_stdin()
         for number, file in enumerate(run.command.secrets):
             target = places.find(file.target, folder=False)
             _hide(stack, step, target, f"file-{number}")
@@ -58,16 +60,38 @@ def _in_chroot(run: Run) -> Iterator[list[str]]:
             if folder is None:
                 os.mkdir(target, 0o1777)
             else:
-                # Moved here and back: it is a folder of ours, on the same disk.
-                above, name, _ = folder
-                os.rename(name, target, src_dir_fd=above)
-                stack.callback(os.rename, target, name, dst_dir_fd=above)
+                _lend(stack, folder, target)
         yield places.made
+
+
+def _lend(stack: ExitStack, folder: tuple[int, str, bool], target: str) -> None:
+    """Move a file or folder of ours, on the same disk, to *target*, and back at the end.
+
+    Unless something else is there then: a link that the command put there would be followed by
+    whoever uses the cache next. What is not given back is made anew.
+    """
+    above, name, _ = folder
+    os.rename(name, target, src_dir_fd=above)
+    lent = os.lstat(target)
+
+    def give_back() -> None:
+        try:
+            found = os.lstat(target)
+        except OSError:
+            return
+        if (found.st_dev, found.st_ino, found.st_mode >> 12) == (
+            lent.st_dev, lent.st_ino, lent.st_mode >> 12,
+        ):  # fmt: skip
+            os.rename(target, name, dst_dir_fd=above)
+
+    stack.callback(give_back)
 
 
 def _open_above(source: str | None) -> tuple[int, str, bool] | None:
     if source is None:
         return None
+    if os.path.islink(source):
+        raise ViewError(f"{source} is a symbolic link; what it leads to is not shown")
     above, name = os.path.split(source)
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
     return os.open(above, flags), name, os.path.isdir(source)
@@ -85,15 +109,21 @@ def _hide(stack: ExitStack, step: int, path: str, name: str) -> None:
     if os.path.lexists(path):
         os.rename(path, name, dst_dir_fd=step)
         stack.callback(keep_time)
-        stack.callback(os.rename, name, path, src_dir_fd=step)
+        stack.callback(_put_back, step, name, path)
     stack.callback(_remove, path)
+
+
+def _put_back(step: int, name: str, path: str) -> None:
+    # Where the command removed the folder, it removed what was hidden there, too.
+    with suppress(FileNotFoundError, NotADirectoryError):
+        os.rename(name, path, src_dir_fd=step)
 
 
 def _remove(path: str) -> None:
     if os.path.isdir(path) and not os.path.islink(path):
         shutil.rmtree(path, ignore_errors=True)
     else:
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, NotADirectoryError):
             os.unlink(path)
 
 

@@ -41,7 +41,8 @@ class TreeArea:
     def folder(self, namespace: UserNamespace | None = None) -> Iterator[Path]:
         """Make a folder that is removed on leaving, with files that belong to *namespace*'s ids."""
         if not self._folder.is_dir():
-            self._folder.mkdir(exist_ok=True)
+            # Nobody else passes: there are others' set-user-ID programs and device nodes in it.
+            self._folder.mkdir(mode=0o700, exist_ok=True)
             spread(os.fsencode(self._folder))
         path = self._folder / f"{_DRAFT}{secrets.token_hex(8)}"
         path.mkdir(mode=0o700)

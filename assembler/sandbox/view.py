@@ -30,13 +30,21 @@ _LINKS = {
     "stderr": "/proc/self/fd/2",
     "ptmx": "pts/ptmx",
 }
-_READ_ONLY = ("sys", "sysrq-trigger", "irq", "bus", "fs")
+_READ_ONLY = ("sys", "sysrq-trigger", "irq", "bus", "fs", "driver", "dynamic_debug", "mtrr")
 _MASKED = (
     "acpi", "asound", "interrupts", "kcore", "keys", "latency_stats", "sched_debug", "scsi",
     "timer_list", "timer_stats",
 )  # fmt: skip
 """Of /proc: as container engines have it."""
+_MASKED_SYS = (
+    "devices/virtual/powercap", "firmware", "fs/bpf", "fs/pstore", "kernel/config", "kernel/debug",
+    "kernel/security", "kernel/tracing",
+)  # fmt: skip
+"""Of /sys: what only root may read, and a command may be taken for root."""
 _QUIET = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
+_FOREIGN = linux.MS_NOSUID | linux.MS_NODEV
+_NODE = linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NOEXEC
+"""Of one of the machine's own nodes: it works, but its mode and owner stay as they are."""
 
 
 class View:
@@ -66,13 +74,18 @@ class View:
         """Mount /proc, by a process of the new PID namespace; false for the machine's own.
 
         Where parts of the machine's /proc are covered, as in many containers, the kernel refuses
-        a new one: the machine's is shown then, other processes and all.
+        a new one. The machine's is shown then, read-only and without the processes that there are
+        now; names and arguments of those that begin later can be seen.
         """
         target = f"{self._root}/proc"
         try:
             linux.mount("proc", target, "proc", _QUIET)
         except PermissionError:
             linux.mount("/proc", target, None, linux.MS_BIND | linux.MS_REC)
+            for name in filter(str.isdigit, os.listdir(target)):
+                with suppress(FileNotFoundError):  # it has ended meanwhile
+                    _mask(f"{target}/{name}")
+            linux.set_mount_flags(target, linux.MS_RDONLY | _QUIET)
             return False
         for name in _READ_ONLY:
             path = f"{target}/{name}"
@@ -80,11 +93,7 @@ class View:
                 linux.mount(path, path, None, linux.MS_BIND | linux.MS_REC)
                 linux.set_mount_flags(path, linux.MS_RDONLY)
         for name in _MASKED:
-            path = f"{target}/{name}"
-            if os.path.isdir(path):
-                linux.mount("tmpfs", path, "tmpfs", linux.MS_RDONLY, "size=0k")
-            elif os.path.exists(path):
-                linux.mount("/dev/null", path, None, linux.MS_BIND)
+            _mask(f"{target}/{name}")
         return True
 
     def enter(self) -> None:
@@ -104,16 +113,19 @@ class View:
         if mount.source is None:
             options = f"mode=1777,size={mount.size}" if mount.size else "mode=1777"
             target = self.places.find(mount.target, folder=True)
-            linux.mount("tmpfs", target, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, options)
+            linux.mount("tmpfs", target, "tmpfs", _FOREIGN, options)
             return
         source = f"/{OWN}/mount-{number}"
         target = self.places.find(mount.target, folder=os.path.isdir(source))
         linux.mount(source, target, None, linux.MS_BIND)
-        flags = linux.MS_NOSUID | linux.MS_NODEV | (linux.MS_RDONLY if mount.readonly else 0)
-        linux.set_mount_flags(target, flags)
+        linux.set_mount_flags(target, _FOREIGN | (linux.MS_RDONLY if mount.readonly else 0))
+        linux.unmount(source)
+        (os.rmdir if os.path.isdir(source) else os.unlink)(source)
 
     def _bring(self, number: int, mount: Mount) -> None:
         source = mount.source or ""
+        if os.path.islink(source):
+            raise ViewError(f"{source} is a symbolic link; what it leads to is not shown")
         stub = f"{self._root}/{OWN}/mount-{number}"
         if os.path.isdir(source):
             os.mkdir(stub)
@@ -137,11 +149,11 @@ class View:
 
     def _mount_devices(self) -> None:
         dev = f"{self._root}/dev"
-        linux.mount("tmpfs", dev, "tmpfs", linux.MS_NOSUID, "mode=755,size=64m")
+        linux.mount("tmpfs", dev, "tmpfs", _FOREIGN, "mode=755,size=64m")
         for name in _NODES:
             if os.path.exists(f"/dev/{name}"):
                 write_new(f"{dev}/{name}", b"")
-                linux.mount(f"/dev/{name}", f"{dev}/{name}", None, linux.MS_BIND)
+                _show_node(f"/dev/{name}", f"{dev}/{name}")
         for name, target in _LINKS.items():
             os.symlink(target, f"{dev}/{name}")
         for name in ("pts", "shm"):
@@ -160,6 +172,8 @@ class View:
         except OSError:
             return
         try:
+            for name in _MASKED_SYS:
+                _mask(f"{target}/{name}")
             linux.set_mount_flags(target, linux.MS_RDONLY | _QUIET)
         except OSError:
             linux.unmount(target)
@@ -188,11 +202,24 @@ def show_lowers(root: Root) -> str:
     return f"{root.step}/lower"
 
 
+def _show_node(node: str, target: str) -> None:
+    linux.mount(node, target, None, linux.MS_BIND)
+    linux.set_mount_flags(target, _NODE)
+
+
+def _mask(path: str) -> None:
+    """Have nothing at *path*, if there is something."""
+    if os.path.isdir(path):
+        linux.mount("tmpfs", path, "tmpfs", linux.MS_RDONLY | _QUIET, "size=0k")
+    elif os.path.exists(path):
+        _show_node("/dev/null", path)
+
+
 def _mount_root(root: Root) -> str:
-    """Mount the root, free of devices; return where it is."""
+    """Mount the root; devices and set-user-ID bits in it mean nothing. Return where it is."""
     if not root.overlay:
         linux.mount(root.plain, root.plain, None, linux.MS_BIND)
-        linux.set_mount_flags(root.plain, linux.MS_NODEV)
+        linux.set_mount_flags(root.plain, _FOREIGN)
         return root.plain
     # Relative names: a path of this machine may hold what separates options.
     os.chdir(root.step)
@@ -200,9 +227,9 @@ def _mount_root(root: Root) -> str:
     options += "redirect_dir=nofollow,metacopy=off,index=off" + ",userxattr" * root.user_xattrs
     try:
         # Nothing of it need survive this machine: no file is synced, whatever the command asks.
-        linux.mount("overlay", "root", "overlay", linux.MS_NODEV, f"{options},volatile")
+        linux.mount("overlay", "root", "overlay", _FOREIGN, f"{options},volatile")
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
-        linux.mount("overlay", "root", "overlay", linux.MS_NODEV, options)
+        linux.mount("overlay", "root", "overlay", _FOREIGN, options)
     return f"{root.step}/root"
