@@ -86,9 +86,34 @@ def test_a_file_that_changes_meanwhile_is_noticed(tmp_path):
         list(chunks)
     found = source(tmp_path)
     node = found.names(b"")[b"f"]
+    with (tmp_path / "f").open("ab") as file:
+        file.write(b"more")
+    with pytest.raises(BuildError, match="changed"):
+        list(found.read(b"f", node))
+    found = source(tmp_path)
+    node = found.names(b"")[b"f"]
     (tmp_path / "f").unlink()
     with pytest.raises(BuildError, match="f: it cannot be read"):
         list(found.read(b"f", node))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_closed_file_is_not_readable(tmp_path):
+    (tmp_path / "f").touch(mode=0)
+    found = source(tmp_path)
+    assert not found.readable(b"f", found.names(b"")[b"f"])
+
+
+def test_what_may_be_read_is_readable(tmp_path):
+    for name, mode in (("a", 0o644), ("b", 0o600)):
+        (tmp_path / name).touch()
+        (tmp_path / name).chmod(mode)
+    found = source(tmp_path)
+    assert all(found.readable(name, node) for name, node in found.names(b"").items())
+    memory = MemoryFS()
+    memory.writebytes("f", b"")
+    found = FolderSource(memory, Rules(), "it", ".ignore")
+    assert found.readable(b"f", found.names(b"")[b"f"])
 
 
 def test_file_systems_without_inodes_work():

@@ -17,6 +17,15 @@ from support.images import oci_layout
 from support.layers import file, layer
 from support.unprivileged import unprivileged
 
+from assembler.assembling import Settings
+from assembler.building import built
+from assembler.errors import DockerfileError
+from assembler.progress import NoView, Progress
+from assembler.request import Request
+from assembler.stepkey import CopyInputs
+from layers.session import Session
+from layers.store import ContentStore
+
 
 @pytest.mark.parametrize(
     ("line", "problem"),
@@ -208,3 +217,38 @@ def test_monsters_are_built_or_refused_in_time(run, project, text, status):
     run("check", "project", status=None)
     # A few seconds on a machine that does nothing else; minutes where the time is quadratic.
     assert time.monotonic() - begin < 60
+
+
+def grown(path):
+    path.write_bytes(path.read_bytes() + b"more")
+
+
+def cut_off_at_the_same_time(path):
+    before = path.stat()
+    path.write_bytes(b"")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+CHANGES = {
+    "it grows": (grown, "COPY: a.txt: it changed while the build read the context"),
+    "it goes": (lambda path: path.unlink(), "COPY: a.txt: it cannot be read (No such file"),
+    "it shrinks": (cut_off_at_the_same_time, "COPY: a.txt: its size changed while the build read"),
+}
+
+
+@pytest.mark.parametrize(("change", "problem"), CHANGES.values(), ids=CHANGES)
+def test_a_context_that_changes_while_it_is_read(project, tmp_path, monkeypatch, change, problem):
+    """In this process, where the moment after the listing can be had."""
+    folder = project("FROM scratch\nCOPY . /x/\n")
+    check = CopyInputs.check_readable
+    monkeypatch.setattr(
+        CopyInputs, "check_readable", lambda self: (check(self), change(folder / "a.txt"))
+    )
+    session = Session(ContentStore(tmp_path / "store"))
+    with (
+        pytest.raises(DockerfileError) as caught,
+        built(Request.of(str(folder)), Settings(), session, Progress(NoView())),
+    ):
+        pass
+    assert str(caught.value).startswith(f"Dockerfile:2: {problem}")
+    assert list((tmp_path / "store" / "blobs").rglob("sha256/*")) == []
