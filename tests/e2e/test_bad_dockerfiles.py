@@ -15,7 +15,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from support.images import oci_layout
 from support.layers import file, layer
-from support.unprivileged import unprivileged
+from support.ordinary import ordinary
 
 from assembler.assembling import Settings
 from assembler.building import built
@@ -80,7 +80,7 @@ def test_what_cannot_be_copied_is_told_with_its_line(command, tmp_path, project,
     (folder / "broken.tgz").write_bytes(packed.getvalue()[:50_000])
     (folder / "evil.tar").write_bytes(layer(file("../x", b"")))
     build = [command, "build", "-q", "--store", tmp_path / "s", "-o", tmp_path / "x", folder]
-    done = subprocess.run([*unprivileged(tmp_path), *build], capture_output=True, text=True)
+    done = subprocess.run([*ordinary(tmp_path), *build], capture_output=True, text=True)
     assert done.returncode == 3, done.stderr
     assert problem in done.stderr
     assert done.stderr.startswith("golem-assemble: Dockerfile:")
@@ -113,7 +113,7 @@ def test_what_is_added_from_a_server_is_checked(run, project, tmp_path):
 def as_user(command, tmp_path, context):
     """What a build by an ordinary user prints on stderr; it must fail, and leave nothing."""
     build = [command, "build", "-q", "--store", tmp_path / "s", "-o", tmp_path / "x", context]
-    done = subprocess.run([*unprivileged(tmp_path), *build], capture_output=True, text=True)
+    done = subprocess.run([*ordinary(tmp_path), *build], capture_output=True, text=True)
     assert done.returncode == 3, done.stderr
     assert not (tmp_path / "x").exists()
     return done.stderr
@@ -142,7 +142,7 @@ def test_unreadable_files_that_are_not_copied_do_not_matter(command, project, tm
         (folder / name).chmod(0)
     build = [command, "build", "-q", "--store", tmp_path / "s", "-o", tmp_path / "x", folder]
     for _ in range(2):  # the second time all steps are remembered
-        subprocess.run([*unprivileged(tmp_path), *build], check=True, capture_output=True)
+        subprocess.run([*ordinary(tmp_path), *build], check=True, capture_output=True)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import zlib
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import pytest
 from support.debian import CREATED, debian_layout
 from support.images import oci_layout
 from support.layers import block, char, directory, fifo, file, hardlink, layer, symlink
+from support.ordinary import open_way, ordinary
 from support.registry import Registry
 from support.trees import ROOT, Entry, differences, snapshot_squashfs, snapshot_umoci
 
@@ -166,34 +166,16 @@ def test_the_same_build_gives_the_same_bytes(built, base, store, tmp_path, varia
 def unprivileged(base, folder, out):
     """Build as uid 1000 without capabilities and with user namespaces refused."""
     command = [
-        "setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "--no-new-privs",
-        "--bounding-set=-all", "--inh-caps=-all",
-        "/usr/bin/python3", REFUSE, COMMAND, "build", "-t", "golem-example",
+        *ordinary(folder), "/usr/bin/python3", REFUSE, COMMAND, "build", "-t", "golem-example",
         "--build-context", f"debian:latest=docker://{base}", "--store", folder / "store", "-o", out,
         ".",
     ]  # fmt: skip
-    refused = subprocess.run([*command[7:9], "unshare", "--user", "true"], capture_output=True)
+    open_way(COMMAND)
+    open_way(REFUSE)
+    refusing = ["/usr/bin/python3", REFUSE, "unshare", "--user", "true"]
+    refused = subprocess.run(refusing, capture_output=True)
     assert b"Operation not permitted" in refused.stderr
-    if os.geteuid() != 0:
-        subprocess.run(command[7:], cwd=EXAMPLE, check=True, capture_output=True, text=True)
-        return
-    os.chown(folder, 1000, 1000)
-    with passable(folder), passable(COMMAND), passable(REFUSE):
-        subprocess.run(command, cwd=EXAMPLE, check=True, capture_output=True, text=True)
-
-
-@contextmanager
-def passable(path):
-    """Let others pass through the folders above *path*, as long as the context lasts."""
-    modes = {parent: parent.stat().st_mode for parent in path.parents}
-    closed = {parent: mode for parent, mode in modes.items() if not mode & 0o001}
-    for parent, mode in closed.items():
-        parent.chmod(mode | 0o011)
-    try:
-        yield
-    finally:
-        for parent, mode in closed.items():
-            parent.chmod(mode)
+    subprocess.run(command, cwd=EXAMPLE, check=True, capture_output=True, text=True)
 
 
 def test_another_epoch_changes_what_the_build_stamps_and_no_more(tree, base, store, tmp_path):

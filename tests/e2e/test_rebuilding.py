@@ -8,8 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from support.ordinary import ordinary
 from support.trees import snapshot_squashfs
-from support.unprivileged import unprivileged
 
 TEXT = """\
 FROM scratch AS one
@@ -192,6 +192,6 @@ def test_the_user_does_not_matter(run, project, built, tmp_path, command):
         os.chown(path, 1000, 1001)
     out = tmp_path / "user.gvmi"
     build = [command, "build", "-q", "--store", tmp_path / "s", "-o", out, theirs]
-    subprocess.run([*unprivileged(tmp_path), *build], check=True, cwd=tmp_path)
+    subprocess.run([*ordinary(tmp_path), *build], check=True, cwd=tmp_path)
     assert out.read_bytes() == want
     assert snapshot_squashfs(out)[b"x/a.txt"].uid == 0

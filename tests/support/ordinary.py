@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 UID = 1000
@@ -22,15 +20,20 @@ AS_ORDINARY = (
 """What to put before a command; nothing where the tests' own user is one."""
 
 
-@contextmanager
-def passable(path: Path) -> Iterator[None]:
-    """Let others pass through the folders above *path*, as long as the context lasts."""
-    modes = {parent: parent.stat().st_mode for parent in path.parents}
-    closed = {parent: mode for parent, mode in modes.items() if not mode & 0o001}
-    for parent, mode in closed.items():
-        parent.chmod(mode | 0o011)
-    try:
-        yield
-    finally:
-        for parent, mode in closed.items():
-            parent.chmod(mode)
+def open_way(path: Path) -> None:
+    """Let others pass through the folders above *path*.
+
+    That stays so: tests that run beside this one may need it a moment later.
+    """
+    for parent in path.parents:
+        mode = parent.stat().st_mode
+        if not mode & 0o001:
+            parent.chmod(mode | 0o011)
+
+
+def ordinary(folder: Path) -> list[str]:
+    """What goes before a command so that an ordinary user runs it, and may write into *folder*."""
+    if AS_ORDINARY:
+        open_way(folder)
+        folder.chmod(0o777)
+    return list(AS_ORDINARY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from support.images import oci_layout
 from support.layers import directory, file, layer, symlink
-from support.ordinary import AS_ORDINARY, UID, passable
+from support.ordinary import AS_ORDINARY, UID, open_way
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -117,7 +118,7 @@ def site(way: str) -> Iterator[Site]:
         stack.callback(shutil.rmtree, folder)
         folder.chmod(0o755)
         if way == USER:
-            stack.enter_context(passable(COMMAND))
+            open_way(COMMAND)
         place = Site(folder, way)
         place.give()
         yield place
@@ -125,8 +126,7 @@ def site(way: str) -> Iterator[Site]:
 
 def output_of(said: str) -> list[str]:
     """The lines that commands printed."""
-    lines = (line.split(" ", 1)[-1] for line in said.splitlines())
-    return [line.removeprefix("output: ") for line in lines if line.startswith("output:")]
+    return re.findall(r"^\S+ \[[^\]]* ?\d+/\d+\] \d+\.\d (.*)$", said, re.MULTILINE)
 
 
 def processes(word: str) -> list[int]:
