@@ -5,39 +5,32 @@ from __future__ import annotations
 import copy
 import json
 import posixpath
-import re
-import signal
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from assembler.copystep import Supplies, Times, copy_step, write_parts
+from assembler.copystep import copy_step, write_parts
 from assembler.dockerfile import ExecForm, ExpansionError, expand, expand_instruction
 from assembler.dockerfile import instructions as ast
 from assembler.dockerfile.instructions import PATH_MAX
 from assembler.epoch import format_created
 from assembler.errors import BuildError
-from assembler.running import DEFAULT_PATH, DEFAULT_SHELL, Machine, run_step
+from assembler.running import DEFAULT_PATH, DEFAULT_SHELL, run_step
 from assembler.stepkey import CopyInputs, next_key, recording
 from assembler.users import resolve_user
+from assembler.wording import copy_text, expand_ports, is_signal, quoted
 from layers.image import LAYERS_MAX, ImageConfig
 from layers.tree import TreeError, show
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Mapping
 
     from assembler.dockerfile import Instruction
     from assembler.dockerfile.instructions import Command
-    from assembler.running import RunStep
+    from assembler.hands import Hands, Manner
     from assembler.scope import StageScope
-    from layers.changes import Changes
     from layers.descriptor import Descriptor, Platform
     from layers.tree import Node, Tree
 
 _Value = TypeVar("_Value", dict[str, Any], list[str])
-_PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/([a-z]+))?", re.ASCII)
-_PROTOCOLS = frozenset({"tcp", "udp", "sctp"})
-_PORT_MAX = 65535
-_REALTIME_SIGNALS = 30
 _PORTS_MAX = 1_000_000
 """Ports that EXPOSE may name in a stage, whether or not they are the same ones."""
 
@@ -50,63 +43,6 @@ def scratch_config(platform: Platform) -> ImageConfig:
     settings = {"Env": [f"PATH={DEFAULT_PATH}"], "WorkingDir": "/"}
     data |= {"config": settings, "rootfs": {"type": "layers", "diff_ids": []}, "history": []}
     return ImageConfig(data)
-
-
-@dataclass(frozen=True, slots=True)
-class Replayed:
-    """A step that was not done again, and the layer that it made, if any."""
-
-    layer: Descriptor | None
-
-
-class Hands(Supplies, Protocol):
-    """What a builder needs for instructions that change files."""
-
-    def begin(self, tree: Tree) -> Changes:
-        """Begin a layer of changes to *tree*."""
-        ...
-
-    def commit(self, changes: Changes) -> Descriptor | None:
-        """End a layer and keep it; `None` if there is nothing in it."""
-        ...
-
-    def remembers(self, key: str) -> bool:
-        """Whether anything was remembered under *key*."""
-        ...
-
-    def replay(self, key: str, tree: Tree) -> Replayed | None:
-        """Apply to *tree* what a step of that key did before; `None` if none is remembered."""
-        ...
-
-    def remember(self, key: str, layer: Descriptor | None) -> None:
-        """Remember what a step of that key made."""
-        ...
-
-    def fidelity(self, place: str) -> str:
-        """Return how exactly the sandbox keeps owners: what it made otherwise is another layer.
-
-        *place* is that of the RUN that wants one, for the error where there is none.
-        """
-        ...
-
-    def run(self, step: RunStep, tree: Tree) -> Descriptor:
-        """Do a RUN upon *tree*, and apply to it what was changed; return the layer of that.
-
-        There always is one, without entries if nothing was changed.
-        """
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Manner:
-    """What holds for a whole build: its times, the escape character, whom to warn."""
-
-    times: Times
-    escape: str
-    warn: Callable[[str], None]
-    tell_cached: Callable[[], None]
-    """Tells that the instruction on its way was not done again."""
-    machine: Machine = field(default_factory=Machine)
 
 
 class Builder:
@@ -226,7 +162,7 @@ class Builder:
         match instruction:
             case ast.Shell(words=words):
                 self._settings["Shell"] = list(words)
-                self._record(instruction, _shown(words))
+                self._record(instruction, quoted(words))
             case ast.OnBuild(expression=expression):
                 self._setting("OnBuild", []).append(expression)
                 self._record(instruction, expression)
@@ -393,7 +329,7 @@ class Builder:
             if not self._cmd_is_ours:
                 # A base's arguments make no sense for another program.
                 self._settings.pop("Cmd", None)
-        self._record(instruction, _shown(words))
+        self._record(instruction, quoted(words))
 
     def _command_words(self, command: Command) -> list[str]:
         if isinstance(command, ExecForm):
@@ -434,39 +370,3 @@ class Builder:
             if self._below + len(self.layers) > LAYERS_MAX:
                 raise BuildError(f"more than {LAYERS_MAX:,} layers; copy more at once")
         self._history.append(entry)
-
-
-def expand_ports(spec: str) -> list[str]:
-    """Return `PORT/PROTOCOL` for each port of `PORT[-PORT][/PROTOCOL]`."""
-    match = _PORT.fullmatch(spec.lower())
-    first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
-    protocol = (match[3] or "tcp") if match else ""
-    if not 0 < first <= last <= _PORT_MAX or protocol not in _PROTOCOLS:
-        raise BuildError(f"{spec!r} is no port; write PORT, PORT-PORT, with /tcp, /udp or /sctp")
-    return [f"{port}/{protocol}" for port in range(first, last + 1)]
-
-
-def is_signal(text: str) -> bool:
-    """Whether *text* is a signal's number or name, with or without SIG, in any case."""
-    if text.isascii() and text.isdigit():
-        return 0 < int(text) <= signal.SIGRTMAX
-    name = text.upper().removeprefix("SIG")
-    base, sign, offset = name.partition("+" if name.startswith("RTMIN") else "-")
-    if sign and base in {"RTMIN", "RTMAX"}:
-        return offset.isascii() and offset.isdigit() and int(offset) <= _REALTIME_SIGNALS
-    return f"SIG{name}" in signal.Signals.__members__
-
-
-def copy_text(instruction: ast.Copy | ast.Add) -> str:
-    """Return COPY's or ADD's flags, sources and destination for the history."""
-    flags = [
-        f"--{name}={value}" for name in ("chown", "chmod") if (value := getattr(instruction, name))
-    ]
-    if isinstance(instruction, ast.Copy) and instruction.origin:
-        flags.append(f"--from={instruction.origin}")
-    inline = [f"<<{item.name}" for item in instruction.inline]
-    return " ".join([*flags, *instruction.sources, *inline, instruction.destination])
-
-
-def _shown(words: Iterable[str]) -> str:
-    return f"[{' '.join(json.dumps(word, ensure_ascii=False) for word in words)}]"

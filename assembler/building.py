@@ -15,11 +15,12 @@ from assembler.assembling import (
     finish,
     target_path,
 )
-from assembler.builder import Builder, Manner, scratch_config
+from assembler.builder import Builder, scratch_config
 from assembler.context import open_context
 from assembler.copystep import Times
 from assembler.epoch import epoch_of_created
 from assembler.exporting import write_archive, write_tar
+from assembler.hands import Manner
 from assembler.packing import Packed
 from assembler.running import Machine
 from assembler.scope import Arguments, GlobalScope, StageScope, platform_args

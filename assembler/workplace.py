@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from assembler import planning
 from assembler.archives import is_archive, read_archive
 from assembler.assembling import open_tree
-from assembler.builder import Replayed
 from assembler.commands import Commands
 from assembler.context import open_context
 from assembler.copysource import TreeSource
 from assembler.downloads import download
 from assembler.errors import BuildError, SandboxError
+from assembler.hands import Replayed
 from assembler.request import RunOptions
 from assembler.sandbox.roots import Base, Standing
 from layers import descriptor as media

@@ -8,15 +8,17 @@ import pytest
 from trees import Bytes, directory, file, link, tree
 
 from assembler import planning
-from assembler.builder import Builder, Manner, Replayed, expand_ports, is_signal, scratch_config
+from assembler.builder import Builder, scratch_config
 from assembler.buildsecrets import Secret
 from assembler.copystep import Times
 from assembler.dockerfile import parse
 from assembler.dockerfile.lexer import Location
 from assembler.errors import BuildError, DockerfileError
+from assembler.hands import Manner, Replayed
 from assembler.request import Request
 from assembler.running import Machine
 from assembler.scope import Arguments, GlobalScope, StageScope, platform_args
+from assembler.wording import expand_ports, is_signal
 from layers import descriptor as media
 from layers.changes import Changes
 from layers.descriptor import Descriptor, Platform
