@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import zlib
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import pytest
 from support.debian import CREATED, debian_layout
 from support.images import oci_layout
 from support.layers import block, char, directory, fifo, file, hardlink, layer, symlink
+from support.ordinary import passable
 from support.registry import Registry
 from support.trees import ROOT, Entry, differences, snapshot_squashfs, snapshot_umoci
 
@@ -180,20 +180,6 @@ def unprivileged(base, folder, out):
     os.chown(folder, 1000, 1000)
     with passable(folder), passable(COMMAND), passable(REFUSE):
         subprocess.run(command, cwd=EXAMPLE, check=True, capture_output=True, text=True)
-
-
-@contextmanager
-def passable(path):
-    """Let others pass through the folders above *path*, as long as the context lasts."""
-    modes = {parent: parent.stat().st_mode for parent in path.parents}
-    closed = {parent: mode for parent, mode in modes.items() if not mode & 0o001}
-    for parent, mode in closed.items():
-        parent.chmod(mode | 0o011)
-    try:
-        yield
-    finally:
-        for parent, mode in closed.items():
-            parent.chmod(mode)
 
 
 def test_another_epoch_changes_what_the_build_stamps_and_no_more(tree, base, store, tmp_path):
