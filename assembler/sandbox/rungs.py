@@ -98,6 +98,7 @@ class Rung:
             pretend_identity=self.one_id and uid == 0,
             record_owners=self.records(uid),
             sockets_stay_local=not network and self.isolation != "namespaces",
+            spare_others=self.isolation != "namespaces",
             refuse_tracing=self.isolation == "chroot",
         )
         return build_filter(policy, this_machine())

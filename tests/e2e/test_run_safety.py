@@ -310,21 +310,25 @@ def test_daemons_end_with_their_step(place, word, status):
     assert not processes(word)
 
 
-@pytest.mark.parametrize("target", ["1", "$PPID", "-1"])
+@pytest.mark.parametrize("target", ["1", "$PPID"])
 def test_killing_the_parent_is_an_orderly_end(place, word, target):
     place.base(PASSWD)
-    name = "9" if target != "-1" else "KILL"
-    bystander = subprocess.Popen(["sleep", "4321"], user=place_user(place))
+    said = place.build(f"RUN sleep {word} & kill -9 {target}; echo status $?; exit 3", status=20)
+    assert "it ended with status 3" in said
+    assert not processes(word)
+
+
+def test_a_signal_to_all_reaches_none_but_the_commands_own(namespaced, word):
+    """In namespaces only: where this fails in a chroot, the machine that tests it is gone."""
+    namespaced.base(PASSWD)
+    bystander = subprocess.Popen(["sleep", word], user=place_user(namespaced))
     try:
-        said = place.build(
-            f"RUN sleep {word} & kill -{name} {target}; echo status $?; exit 3", status=20
-        )
+        said = namespaced.build("RUN sleep 600 & kill -KILL -1; exit 3", status=20)
         assert bystander.poll() is None
     finally:
         bystander.kill()
         bystander.wait()
     assert "it ended with status 3" in said
-    assert not processes(word)
 
 
 def test_interrupting_the_parent_does_not_end_the_sandbox(namespaced):

@@ -146,6 +146,16 @@ def test_tracing_is_refused_where_the_machines_processes_are_in_reach(machine, p
     assert Filter(machine, Policy(refuse_tracing=True))("ptrace") == error(errno.EPERM)
 
 
+def test_nobody_signals_everybody_where_the_machines_processes_are_in_reach(machine, plain):
+    everybody = [0xFFFFFFFF, 0xFFFFFFFF_FFFFFFFF]  # as an int, and as a long
+    told = Filter(machine, Policy(spare_others=True))
+    for process in everybody:
+        assert plain("kill", process, 9) == ALLOW
+        assert told("kill", process, 9) == error(errno.EPERM)
+    for process in (0, 1, 7, 0xFFFFFFFE):
+        assert told("kill", process, 9) == ALLOW
+
+
 def test_identity_and_owners_are_changed_where_nothing_is_pretended(plain):
     for name in (*_IDENTITY, *_OWNERS, *(name for name, _ in _DEVICES)):
         if name in plain.machine.calls:
@@ -193,5 +203,5 @@ def test_everything_else_is_allowed(machine, policy):
 
 
 def test_a_filter_is_short_enough_for_the_kernel(machine):
-    policy = Policy(True, True, True, True)
+    policy = Policy(True, True, True, True, True)
     assert len(build_filter(policy, machine)) // 8 <= 4096
