@@ -366,7 +366,7 @@ NETWORK = "ip -o link 2>/dev/null | cut -d: -f2 | tr -d ' '; /probe; echo socket
 def test_without_a_network_there_is_none(unlike, how):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        address = struct.pack("!HH4s8x", 0, port, b"\x7f\0\0\1").reunlike(b"\0\0", b"\2\0", 1)
+        address = struct.pack("!HH4s8x", 0, port, b"\x7f\0\0\1").replace(b"\0\0", b"\2\0", 1)
         connect = program(call(41, 2, 1, 0), call(42, 3, address, 16))
         unlike.base(PASSWD, file("probe", connect, 0o755))
         assert output_of(unlike.build(f"RUN {NETWORK}"))[-1] == "socket 0"
@@ -390,7 +390,7 @@ def test_links_in_a_cache_lead_nobody_out_of_it(unlike, lines):
     out.chmod(0o777)
     (out / "canary").write_text(CANARY)
     cache = "RUN --mount=type=cache,target=/c"
-    unlike.build(f"{cache} {lines.reunlike('OUT', str(out))}; true")
+    unlike.build(f"{cache} {lines.replace('OUT', str(out))}; true")
     others = [other for other in (unlike.way, "root") if other in WAYS]
     for sandbox in others:
         unlike.way = sandbox
