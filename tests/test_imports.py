@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,52 @@ def test_the_dockerfile_package_knows_text_only():
         assert not {name.split(".")[0] for name in used} & (IO | {"layers"}), path
         ours = {name for name in used if name.startswith("assembler.")}
         assert all(name.startswith(("assembler.dockerfile", "assembler.errors")) for name in ours)
+
+
+SANDBOX = ROOT / "assembler" / "sandbox"
+SHARED_WITH_THE_PROGRAM = {
+    "layers", "layers.tarwriter", "layers.tarheader", "layers.tarindex", "layers.tree",
+    "layers.errors", "layers.limits",
+}  # fmt: skip
+
+
+def needed_by(module):
+    """All modules that are imported when *module* is: each package's `__init__`, too."""
+    found, todo = set(), [module]
+    while todo:
+        name = todo.pop()
+        if name in found:
+            continue
+        found.add(name)
+        path = ROOT / name.replace(".", "/")
+        file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        if not file.is_file():
+            continue  # the standard library's, or a name in a module
+        todo += [name.rpartition(".")[0]] if "." in name else []
+        todo += at_run_time(file)
+    return found
+
+
+def test_the_sandboxs_program_needs_little_beside_the_standard_library():
+    needed = needed_by("assembler.sandbox.program")
+    for name in needed - SHARED_WITH_THE_PROGRAM - {"assembler"}:
+        first, _, rest = name.partition(".")
+        if first == "assembler":
+            assert rest.split(".")[0] == "sandbox", name
+        elif first == "layers":
+            assert name.rpartition(".")[0] in SHARED_WITH_THE_PROGRAM, name
+        else:
+            assert first in sys.stdlib_module_names, name
+    assert "assembler.sandbox.unpacking" in needed
+    assert not needed & {"assembler.errors", "assembler.sandbox.runner", "assembler.sandbox.ladder"}
+
+
+def test_the_sandbox_knows_nothing_of_who_builds():
+    for path in SANDBOX.glob("*.py"):
+        ours = {name for name in imported(path) if name.startswith("assembler.")}
+        assert all(name.startswith(("assembler.sandbox", "assembler.errors")) for name in ours), (
+            path
+        )
 
 
 def test_only_the_command_line_imports_the_command_line():

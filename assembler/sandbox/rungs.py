@@ -104,6 +104,7 @@ class Rung:
             record_owners=self.records(uid),
             sockets_stay_local=not network and self.isolation != "namespaces",
             trace_others=bool(self.program),
+            spare_others=self.isolation != "namespaces",
             refuse_tracing=self.isolation == "chroot",
         )
         return build_filter(policy, this_machine())

@@ -29,6 +29,7 @@ _REFUSED = _ERRNO | errno.EPERM
 _UNKNOWN = _ERRNO | errno.ENOSYS
 
 _X32 = 0x40000000
+_EVERYBODY = 0xFFFFFFFF  # -1
 _NEW_NAMESPACES = 0x7E020080
 _FORMAT, _CHAR, _BLOCK = 0xF000, 0x2000, 0x6000
 _AF_UNIX = 1
@@ -69,6 +70,8 @@ class Policy:
     """Whether processes may read each other's memory, as proot does."""
     sockets_stay_local: bool = False
     """Only sockets of AF_UNIX can be made: for `none` where there is no network namespace."""
+    spare_others: bool = False
+    """No signal to all processes at once: where those of the machine are among them."""
     refuse_tracing: bool = False
     """No ptrace: where the processes of the machine are in reach."""
 
@@ -91,6 +94,8 @@ def build_filter(policy: Policy, machine: Machine) -> bytes:
     steps += _all(_NEVER, _REFUSED, calls)
     if not policy.trace_others:
         steps += _all(_TRACING, _REFUSED, calls)
+    if policy.spare_others:
+        steps += _when(calls["kill"], 0, [(_EQUAL, 0, 1, _EVERYBODY)], _REFUSED)
     if policy.refuse_tracing:
         steps += _all(("ptrace",), _REFUSED, calls)
     # Its flags are behind a pointer; libc takes clone where there is no clone3.

@@ -28,6 +28,8 @@ USER = "user"
 """The way `recorded`, for an ordinary user."""
 NAMESPACED = ("root", "ranges", "recorded", USER) if AS_ROOT else (USER,)
 WAYS = (*NAMESPACED, "chroot") if AS_ROOT else NAMESPACED
+UNLIKE = tuple(way for way in WAYS if way in {"root", USER, "chroot"})
+"""Ways that differ in what isolates, for what takes long."""
 ACCOUNTS = f"""
 root:x:0:0:root:/root:/bin/sh
 someone:x:{UID}:{UID}::/home:/bin/sh

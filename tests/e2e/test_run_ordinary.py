@@ -1,0 +1,87 @@
+"""RUN for an ordinary user: where namespaces are allowed, where they are not, and in between."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.ordinary import open_way
+from support.runs import AS_ROOT, PASSWD, USER, output_of, script, site
+
+from assembler.sandbox.rungs import NAMES
+
+REFUSE = Path(__file__).parents[1] / "support" / "refuse_namespaces.py"
+PYTHON = "/usr/bin/python3" if AS_ROOT else sys.executable
+
+
+@pytest.fixture
+def place():
+    open_way(REFUSE)
+    with site(USER) as made:
+        made.base(PASSWD)
+        yield made
+
+
+def test_with_namespaces_the_best_way_that_works_is_taken(place):
+    command = place.command("RUN id -u; chown 1:2 /bin/busybox; touch /made")
+    command[command.index("--sandbox") + 1] = "auto"
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert output_of(done.stdout + done.stderr) == ["0"]
+    assert "owners: recorded" in done.stderr or "owners: exact" in done.stderr
+
+
+def test_without_namespaces_the_error_names_the_line_and_every_ways_reason_and_remedy(place):
+    command = place.command("ENV A=1\nCOPY none /\nRUN true\nRUN false")
+    command[command.index("--sandbox") + 1] = "auto"
+    start = command.index(next(word for word in command if str(word).endswith("golem-assemble")))
+    command[start:start] = [PYTHON, REFUSE]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 21, done.stderr
+    error = done.stderr.splitlines()[-1]
+    assert error.startswith("golem-assemble: Dockerfile:4: RUN cannot be done here. ")
+    for name in NAMES:
+        assert f" {name}: " in error
+    assert "recorded: unshare: Operation not permitted - allow user namespaces" in error
+    assert "kernel.apparmor_restrict_unprivileged_userns=0" in error
+    assert "root: this is not root" in error
+    assert "proot 5.4 or newer" in error
+    assert "oci-archive:FILE" in error
+    place.check_nothing_is_left()
+
+
+MASKED = 'mount --bind /dev/null /proc/uptime || exit 99; exec "$@"'
+LOOK = r"""
+cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' '\n' | sed 's/^/process /'
+cat /proc/[0-9]*/environ 2>/dev/null | tr '\0' '\n' | sed 's/^/environ /'
+cat /proc/self/cmdline | tr '\0' ' ' | sed 's/^/self /'; echo
+echo descriptors work > /dev/stdout
+for path in /proc/self/oom_score_adj /proc/sys/kernel/hostname /proc/[0-9]*/oom_score_adj; do
+  (: >> $path) 2>/dev/null && echo "writable $path"
+done
+true
+"""
+
+
+def test_where_proc_is_covered_other_processes_are_too(place):
+    sleeper = subprocess.Popen(["sleep", "87659"])
+    masked = ["unshare", *([] if AS_ROOT else ["-r"]), "-m", "sh", "-c", MASKED, "sh"]
+    try:
+        done = subprocess.run(
+            [*masked, *place.command(f"{script(LOOK)}\nRUN true")],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "BUILDERS_TOKEN": "SECRET"},
+        )  # fmt: skip
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+    assert done.returncode == 0, done.stdout
+    lines = output_of(done.stdout)
+    assert "process 87659" not in lines
+    assert "golem-assemble" not in " ".join(line for line in lines if line.startswith("process"))
+    assert "SECRET" not in done.stdout
+    assert "self cat /proc/self/cmdline " in lines
+    assert "descriptors work" in lines
+    assert not [line for line in lines if line.startswith("writable")]
+    assert done.stdout.count("parts of this machine's /proc are covered") == 1
