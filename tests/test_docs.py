@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 from support.images import docker_archive, oci_archive, oci_layout
-from support.layers import directory, file, layer
+from support.layers import file
 from support.registry import Registry
+from support.runs import small_base
 
 pytestmark = pytest.mark.xdist_group("docs")
 
@@ -20,7 +21,11 @@ ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMANDS = ("build", "convert", "inspect", "ls", "verify", "hash")
-LAYER = layer(directory("etc"), file("etc/passwd", b"root:x:0:0::/:/bin/sh\n"))
+LAYER = small_base(file("etc/passwd", b"root:x:0:0::/:/bin/sh\n"))
+WORKER = """\
+FROM debian:bookworm-slim
+RUN mkdir -p /srv/worker && echo "made by RUN" > /srv/worker/made && chown 7:8 /srv/worker/made
+"""
 CONFIG = {"Env": ["PATH=/bin"], "Cmd": ["sh"]}
 DOCKERFILE = (ROOT / "fixtures" / "golem-example" / "Dockerfile").read_text()
 
@@ -64,6 +69,8 @@ def sandbox(tmp_path_factory):
     (folder / "images").mkdir()
     for name in ("Dockerfile", "other.Dockerfile", "images/Dockerfile"):
         (folder / name).write_text(DOCKERFILE + "ARG VERSION=1\n")
+    (folder / "worker").mkdir()
+    (folder / "worker" / "Dockerfile").write_text(WORKER)
     with Registry() as registry:
         for name in ("debian:latest", "node:20"):
             registry.push_layout(layout.path, name)
@@ -78,7 +85,8 @@ def sandbox(tmp_path_factory):
         # What FROM and others name is in the store, as after a build of one's own.
         for tag in ("debian:latest", "debian:bookworm-slim"):
             done = run(
-                f"printf 'FROM scratch\\nWORKDIR /etc\\n' | golem-assemble build -qt {tag} -f - ."
+                f"echo FROM given | golem-assemble build -qt {tag} --output type=image "
+                "--build-context given=oci:base -f - ."
             )
             assert done.returncode == 0, done.stderr
         assert run("golem-assemble build -qt golem-example -o example.gvmi .").returncode == 0

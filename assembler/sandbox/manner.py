@@ -67,17 +67,22 @@ class RecordedOwners:
     def of(
         self, path: bytes, status: os.stat_result, marks: Attributes, was: os.stat_result | None
     ) -> Owner:
-        """Return the recorded owner, else the one before the command, else the default.
+        """Return the recorded owner, else that of the same file before the command, or the default.
 
         What takes another file's place is often given that one's owner, as it seems to be: and all
         owners seem to be root. So root's new file keeps the owner of the one it replaces; but the
-        same file, given to root, is root's.
+        same file, given to root, is root's, and a new file that nobody gave to anybody is its
+        maker's.
         """
-        before = self.default if was is None else self.hidden.get(path, _ROOT)
+        same = was is not None and (
+            status.st_ino == was.st_ino or _COPIED_UP in marks or not path  # the root has no mark
+        )
+        before = self.hidden.get(path, _ROOT) if same else self.default
         recorded = _parse(marks.get(OWNER))
-        same = was is not None and (status.st_ino == was.st_ino or _COPIED_UP in marks)
-        if recorded is None or (recorded == _ROOT and path in self.hidden and not same):
+        if recorded is None:
             return before
+        if recorded == _ROOT and was is not None and not same:
+            return self.hidden.get(path, _ROOT)
         uid, gid = recorded
         return before[0] if uid is None else uid, before[1] if gid is None else gid
 

@@ -11,14 +11,14 @@ import hashlib
 import io
 import json
 import os
-import subprocess
 import tarfile
 
 import pytest
 from dockerfiles import ALONE, BAD, CASES, DIFFERENT, IGNORE
+from support.buildah import Buildah
 from support.images import oci_layout
 from support.layers import directory, file, layer, symlink
-from support.trees import ROOT, differences, snapshot_directory, snapshot_umoci
+from support.trees import ROOT, differences, snapshot_umoci
 
 from assembler.assembling import Settings
 from assembler.building import built
@@ -101,45 +101,9 @@ def base(tmp_path_factory):
     return oci_layout(folder, BASE_LAYERS, BASE_CONFIG, created="2020-01-01T00:00:00Z").path
 
 
-class Buildah:
-    """buildah with storage of its own."""
-
-    def __init__(self, folder, base):
-        self.folder = folder
-        storage = ("--storage-driver", "vfs", "--root", folder / "r", "--runroot", folder / "rr")
-        self._command = ("buildah", *storage)
-        policy = folder / "policy.json"
-        policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
-        self._policy = ("--signature-policy", policy)
-        pulled = self.run("pull", "-q", *self._policy, f"oci:{base}:latest").strip()
-        self.run("tag", pulled, BASE)
-
-    def run(self, *arguments):
-        done = subprocess.run([*self._command, *arguments], capture_output=True, text=True)
-        if done.returncode:
-            raise AssertionError(done.stderr)
-        return done.stdout
-
-    def build(self, dockerfile, context, options):
-        """Return the tree and the config of what buildah makes of a Dockerfile."""
-        ignore = self.folder / "ignore"
-        image = self.run(
-            "build", "-q", "--format", "docker", "--isolation", "chroot", "--layers=false",
-            *self._policy, "--pull-never", "--ignorefile", ignore, "-f", dockerfile, *options,
-            context,
-        ).strip()  # fmt: skip
-        container = self.run("from", *self._policy, image).strip()
-        root = self.run("mount", container).strip()
-        tree = snapshot_directory(root)
-        self.run("rm", container)
-        config = json.loads(self.run("inspect", "--type", "image", image))["Docker"]
-        self.run("rmi", "-f", image)
-        return tree, config
-
-
 @pytest.fixture(scope="module")
 def buildah(tmp_path_factory, base):
-    return Buildah(tmp_path_factory.mktemp("buildah"), base)
+    return Buildah(tmp_path_factory.mktemp("buildah"), {BASE: base})
 
 
 def build_here(folder, dockerfile, context, base, options, contexts=()):
@@ -185,8 +149,7 @@ def test_the_result_is_buildahs(name, tmp_path, context, base, buildah):
     text, *options = CASES[name]
     ignore = IGNORE.get(name, "")
     dockerfile = written(tmp_path, text.replace("BASE", BASE), ignore)
-    (buildah.folder / "ignore").write_text(ignore)
-    want_tree, want_config = buildah.build(dockerfile, context, options)
+    want_tree, want_config = buildah.build(dockerfile, context, options, ignore)
     have_tree, have_config = build_here(tmp_path, dockerfile, context, base, options)
     # buildah shows every container's root as 0555.
     want_tree.pop(ROOT), have_tree.pop(ROOT)
@@ -205,7 +168,6 @@ def test_the_result_is_buildahs(name, tmp_path, context, base, buildah):
 def test_what_buildah_refuses_too_is_refused(name, tmp_path, context, base, buildah):
     text, problem = BAD[name]
     dockerfile = written(tmp_path, text.replace("BASE", BASE), "")
-    (buildah.folder / "ignore").write_text("")
     with pytest.raises(AssertionError):
         buildah.build(dockerfile, context, ())
     with pytest.raises((AssemblerError, LayersError), match=problem):

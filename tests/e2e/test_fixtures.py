@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.trees import snapshot_squashfs
+from test_run_images import IMAGES
 
 ROOT = Path(__file__).parents[2]
 FIXTURES = ROOT / "fixtures"
@@ -47,6 +48,9 @@ EXPECTED: dict[str, tuple[dict[str, tuple[int, int]], dict[str, object]]] = {
         {},
     ),
 }  # fmt: skip
+WITH_RUN = {path.parent.name for path in FIXTURES.glob("*/Dockerfile")
+            if "\nRUN " in path.read_text()}  # fmt: skip
+"""Built by `test_run_images`."""
 ABSENT = {
     "python-task": ["app/test_task.py"],
     "node-task": ["app/src/debug.log"],
@@ -81,7 +85,9 @@ def build(tmp_path, base):
 
 
 def test_every_fixture_is_tried():
-    assert set(EXPECTED) == {path.parent.name for path in FIXTURES.glob("*/Dockerfile")}
+    tried = set(EXPECTED) | WITH_RUN
+    assert tried == {path.parent.name for path in FIXTURES.glob("*/Dockerfile")}
+    assert set(IMAGES) == WITH_RUN
 
 
 @pytest.mark.parametrize("name", EXPECTED)

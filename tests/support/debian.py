@@ -31,10 +31,11 @@ def debian_layout() -> Path:
     return made_once(cache_root() / f"{SUITE}.oci", write)
 
 
-def bootstrap(tar: Path) -> None:
+def bootstrap(tar: Path, *packages: str) -> None:
     """Run mmdebstrap into *tar*; as a user other than root it needs user namespaces."""
     mode = "root" if os.geteuid() == 0 else "unshare"
-    command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--mode={mode}", SUITE, str(tar)]
+    command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--mode={mode}"]
+    command += [*(f"--include={name}" for name in packages), SUITE, str(tar)]
     done = subprocess.run([*command, *_mirror()], capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"mmdebstrap could not make {SUITE}: {done.stderr.strip()}")

@@ -636,6 +636,11 @@ def recorded(run, name, value):
     os.setxattr(run.path(name), "user.golem.owner", value)
 
 
+def copied_up(run, name):
+    """Mark the same file as before, as an overlay does; what has no mark is another."""
+    os.setxattr(run.path(name), "user.overlay.origin", b"")
+
+
 def owners(entries):
     return {name: (entry.uid, entry.gid) for name, entry in entries.items() if name}
 
@@ -657,6 +662,7 @@ def test_a_recorded_root_does_not_override_a_hidden_owner(tmp_path):
     run = by_hand(tmp_path / "made", *[file(n, uid=5 * (n != "plain"), gid=5) for n in names])
     for name in names:
         run.path(name).write_text("changed")
+    copied_up(run, "kept")
     recorded(run, "rooted", b"0:0")
     recorded(run, "given", b"9:9")
     recorded(run, "plain", b"0:0")
@@ -672,6 +678,7 @@ def test_a_recorded_root_does_not_override_a_hidden_owner(tmp_path):
 def test_what_has_the_owner_it_had_is_unchanged_though_nothing_shows_it(tmp_path):
     run = by_hand(tmp_path / "made", file("f", b"x", uid=5, mtime=MTIME))
     shutil.copy2(run.base.root + b"/f", run.path("f"))
+    copied_up(run, "f")
     manner = Manner(RecordedOwners({b"f": (5, 0)}, (7, 8)))
     assert rewound(run).names(manner) == []
     recorded(run, "f", b"5:0")

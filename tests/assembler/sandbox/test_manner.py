@@ -47,6 +47,16 @@ def test_what_takes_a_files_place_as_roots_keeps_that_files_owner():
     assert owner(b"mail", {OWNER: b"0:0"}, status(inode=1), inode=2) == (8, 12)
 
 
+def test_the_root_directory_is_always_the_same():
+    rooted = RecordedOwners({b"": (5, 6)}, (1000, 1001))
+    assert rooted.of(b"", status(inode=2), {}, status(inode=1)) == (5, 6)
+
+
+def test_what_takes_a_files_place_and_was_given_to_nobody_is_its_makers():
+    assert owner(b"mail", {}, status(inode=1), inode=2) == (1000, 1001)
+    assert owner(b"mail", {OWNER: b"-1:4"}, status(inode=1), inode=2) == (1000, 4)
+
+
 def test_the_same_file_given_to_root_is_roots():
     assert owner(b"mail", {OWNER: b"0:0"} | COPIED_UP, status(inode=1), inode=2) == (0, 0)
     assert owner(b"mail", {OWNER: b"0:0"}, status(inode=1), inode=1) == (0, 0)

@@ -1,0 +1,60 @@
+"""The other builder: buildah, with storage of its own and no daemon, in chroot isolation."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import TYPE_CHECKING
+
+from support.trees import snapshot_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from support.trees import Snapshot
+
+
+class Buildah:
+    """buildah upon *bases*, layouts by the names that Dockerfiles have for them."""
+
+    def __init__(self, folder: Path, bases: dict[str, Path]) -> None:
+        self.folder = folder
+        storage = ("--storage-driver", "vfs", "--root", folder / "r", "--runroot", folder / "rr")
+        self._command = ("buildah", *storage)
+        policy = folder / "policy.json"
+        policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
+        self._policy = ("--signature-policy", policy)
+        for name, layout in bases.items():
+            pulled = self.run("pull", "-q", *self._policy, f"oci:{layout}:latest").strip()
+            self.run("tag", pulled, name)
+
+    def run(self, *arguments: object) -> str:
+        done = subprocess.run(
+            [str(word) for word in (*self._command, *arguments)],
+            capture_output=True, text=True, check=False, errors="replace",
+        )  # fmt: skip
+        if done.returncode:
+            raise AssertionError(done.stderr)
+        return done.stdout
+
+    def build(
+        self, dockerfile: Path, context: Path, options: Sequence[str], ignored: str = ""
+    ) -> tuple[Snapshot, dict[str, object]]:
+        """Return the tree and the config of what buildah makes of a Dockerfile.
+
+        *ignored* are the lines of a .dockerignore.
+        """
+        ignore = self.folder / "ignore"
+        ignore.write_text(ignored)
+        image = self.run(
+            "build", "-q", "--format", "docker", "--isolation", "chroot", "--layers=false",
+            *self._policy, "--pull-never", "--ignorefile", ignore, "-f", dockerfile, *options,
+            context,
+        ).splitlines()[-1]  # fmt: skip
+        container = self.run("from", *self._policy, image).strip()
+        tree = snapshot_directory(self.run("mount", container).strip())
+        self.run("rm", container)
+        config = json.loads(self.run("inspect", "--type", "image", image))["Docker"]
+        self.run("rmi", "-f", image)
+        return tree, config
