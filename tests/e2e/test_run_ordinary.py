@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.ordinary import open_way
-from support.runs import AS_ROOT, PASSWD, USER, output_of, script, site
+from support.ordinary import UID, open_way
+from support.runs import AS_ROOT, COMMAND, PASSWD, USER, output_of, script, site
+from support.trees import snapshot_umoci
 
 from assembler.sandbox.rungs import NAMES
 
@@ -85,3 +86,42 @@ def test_where_proc_is_covered_other_processes_are_too(place):
     assert "descriptors work" in lines
     assert not [line for line in lines if line.startswith("writable")]
     assert done.stdout.count("parts of this machine's /proc are covered") == 1
+
+
+IDS_ADDED = """
+echo "$1:100000:65536" > "$2/ids"
+mount --bind "$2/ids" /etc/subuid
+mount --bind "$2/ids" /etc/subgid
+shift 2
+exec setpriv --reuid="$UID_" --regid="$UID_" --clear-groups env HOME="$HOME_" "$@"
+"""
+
+
+def test_with_subordinate_ids_all_owners_are_kept(place):
+    """As a distribution sets its users up: newuidmap, and 65,536 ids of one's own."""
+    assert AS_ROOT
+    command = place.command(
+        "RUN mkdir -m 700 /d && touch /d/f && ln -s f /d/l && chown -R 12:34 /d && "
+        "chown -h 5:6 /d/l\nRUN stat -c '%u:%g' /d/f && rm /bin/busybox"
+    )
+    command[: command.index(COMMAND)] = []
+    command[command.index("--sandbox") + 1] = "auto"
+    surrounded = ["unshare", "-m", "sh", "-euc", IDS_ADDED, "sh", str(UID), str(place.folder)]
+    names = {"UID_": str(UID), "HOME_": str(place.folder), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+
+    def run(*words):
+        return subprocess.run(
+            [*surrounded, *words], capture_output=True, text=True, check=True, env=names
+        )
+
+    done = run(*command)
+    assert "owners: exact" in done.stderr
+    assert output_of(done.stderr) == ["12:34"]
+    tree = snapshot_umoci(place.store, "made:latest")
+    owners = {name: (tree[name].uid, tree[name].gid) for name in (b"d", b"d/f", b"d/l")}
+    assert owners == {b"d": (12, 34), b"d/f": (12, 34), b"d/l": (5, 6)}
+    place.check_nothing_is_left()
+    # What is kept belongs to those ids, and goes all the same.
+    assert list((place.store / "trees").iterdir())
+    run(COMMAND, "prune", "--store", place.store)
+    assert not list((place.store / "trees").iterdir())
