@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -77,7 +78,9 @@ class RecordedOwners:
         same = was is not None and (
             status.st_ino == was.st_ino or _COPIED_UP in marks or not path  # the root has no mark
         )
-        before = self.hidden.get(path, _ROOT) if same else self.default
+        # Nor has a copy of what had several names: it may be the same.
+        linked = was is not None and was.st_nlink > 1 and not stat.S_ISDIR(was.st_mode)
+        before = self.hidden.get(path, _ROOT) if same or linked else self.default
         recorded = _parse(marks.get(OWNER))
         if recorded is None:
             return before

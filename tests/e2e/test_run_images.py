@@ -32,7 +32,7 @@ CHANGING = re.compile(
     | .*\.pyc                         # has the times of its sources
     | var/lib/dpkg/.*-old | etc/.*-   # copies from before the last change
     | etc/ld\.so\.cache
-    | etc/hosts                       # buildah's mount point
+    | etc/hosts | root/\.cache         # mount points that buildah leaves
     | app/node_modules/\.package-lock\.json
     """,
     re.VERBOSE,

@@ -13,8 +13,8 @@ HIDDEN = {b"mail": (8, 12), b"root-file": (0, 5)}
 COPIED_UP = {b"user.overlay.origin": b""}
 
 
-def status(inode=1, uid=0, gid=0):
-    return os.stat_result((0o100644, inode, 1, 1, uid, gid, 0, 0, 0, 0))
+def status(inode=1, uid=0, gid=0, links=1):
+    return os.stat_result((0o100644, inode, 1, links, uid, gid, 0, 0, 0, 0))
 
 
 def owner(path, marks, was=None, inode=1):
@@ -45,6 +45,10 @@ def test_half_an_owner_leaves_the_other_half(recorded):
 
 def test_what_takes_a_files_place_as_roots_keeps_that_files_owner():
     assert owner(b"mail", {OWNER: b"0:0"}, status(inode=1), inode=2) == (8, 12)
+
+
+def test_what_had_several_names_keeps_its_owner_as_nothing_tells_that_it_is_another():
+    assert owner(b"mail", {}, status(inode=1, links=2), inode=2) == (8, 12)
 
 
 def test_the_root_directory_is_always_the_same():
