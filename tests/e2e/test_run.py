@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from builders import as_snapshot
 from run_dockerfiles import ALONE, CASES, DIFFERENT, rungs_of
 from support.buildah import Buildah
 from support.images import REF_NAME, oci_layout
@@ -72,8 +73,8 @@ def buildah(tmp_path_factory, base):
     return Buildah(tmp_path_factory.mktemp("buildah"), {BASE: base})
 
 
-def build_here(folder, rung, dockerfile, context, base):
-    """Return the tree, by umoci, of what a rung makes of a Dockerfile."""
+def build_here(folder, rung, dockerfile, context, base, *, by_umoci=True):
+    """Return the tree of what a rung makes of a Dockerfile: of its layers, by umoci, or ours."""
     options = RunOptions(sandbox=rung)
     request = Request.of(
         str(context), str(dockerfile), ["x"], contexts=[f"{BASE}=oci:{base}"], run=options
@@ -82,6 +83,8 @@ def build_here(folder, rung, dockerfile, context, base):
     with built(request, Settings(), session, Progress(NoView())) as result:
         raw = result.config.serialize()
         session.store.tag("x:latest", keep_image(result.image, raw, result.made, session))
+        if not by_umoci:
+            return as_snapshot(result.tree)
     return snapshot_umoci(session.store.root, "x:latest")
 
 
@@ -99,9 +102,10 @@ def brief(line):
     return re.sub(r": (mtime|size|sha256|links) .*", r": \1", line)
 
 
-def compare(want, since, *arguments):
+def compare(want, since, rung, *arguments, by_umoci):
+    folder, *others = arguments
     try:
-        have = settled(build_here(*arguments), since)
+        have = settled(build_here(folder, rung, *others, by_umoci=by_umoci), since)
     except RunError:
         return ("it fails",)
     return tuple(map(brief, differences(want, have)))
@@ -121,7 +125,11 @@ def test_every_rung_makes_what_buildah_makes(name, tmp_path, context, base, buil
     dockerfile.write_text(CASES[name].replace("BASE", BASE))
     want = settled(buildah.build(dockerfile, context, ())[0], since)
     rungs = rungs_of(name)
-    found = {r: compare(want, since, tmp_path, r, dockerfile, context, base) for r in rungs}
+    found = {
+        # umoci is slow: that our tree is what it unpacks holds for one way if for another.
+        rung: compare(want, since, rung, tmp_path, dockerfile, context, base, by_umoci=not number)
+        for number, rung in enumerate(rungs)
+    }
     assert found == {rung: expected(name, rung) for rung in rungs}
 
 
