@@ -3,10 +3,7 @@
 
 from __future__ import annotations
 
-import os
-
-EVERY_WAY = os.environ.get("GOLEM_TEST_WAYS") == "all"
-"""Whether each case is tried in every way, which takes four times as long."""
+from support.runs import EVERY_WAY
 
 _FORMS = {
     "shell form": "RUN echo $0 > /x && echo a  b >> /x",

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.runs import AS_ROOT, PASSWD, WAYS, eventually, output_of, processes, site
+from support.runs import AS_ROOT, PASSWD, UNLIKE, eventually, output_of, processes, site
 
 ROUNDS = 20
 
@@ -24,7 +24,7 @@ def word():
     return f"2{uuid.uuid4().int % 10**9:09}"
 
 
-@pytest.fixture(params=WAYS)
+@pytest.fixture(params=UNLIKE)
 def place(request):
     with site(request.param) as made:
         made.base(PASSWD)
@@ -103,7 +103,7 @@ def test_killing_the_builder_at_any_moment_ends_everything_and_the_next_build_ti
     place.build(dockerfile)
     whole = time.monotonic() - begin
     moments = random.Random(place.way)
-    for _ in range(ROUNDS if place.way == WAYS[0] else 5):
+    for _ in range(ROUNDS if place.way == UNLIKE[0] else 5):
         with building(place, dockerfile) as builder:
             time.sleep(moments.uniform(0, whole))
             family = [*descendants(builder.pid)] if builder.poll() is None else []

@@ -6,7 +6,6 @@ is in DIFFERENT; docs/run.md says why. `GOLEM_TEST_WAYS=all` builds each in ever
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import tempfile
@@ -18,7 +17,7 @@ from support.buildah import Buildah
 from support.images import oci_layout
 from support.online import online_debian, online_node
 from support.ordinary import open_way, ordinary
-from support.runs import COMMAND, USER, WAYS, small_base
+from support.runs import COMMAND, EVERY_WAY, USER, WAYS, small_base
 from support.trees import ROOT, differences, snapshot_directory, umoci_unpack
 
 pytestmark = pytest.mark.xdist_group("run-images")
@@ -52,7 +51,6 @@ PRINTS = {
     "users-and-capabilities": (["/bin/cat", "/home/worker/who"], "worker\n"),
 }
 DIFFERENT: dict[tuple[str, str], tuple[str, ...]] = {}
-EVERY_WAY = os.environ.get("GOLEM_TEST_WAYS") == "all"
 CASES = [(name, way) for name, ways in IMAGES.items() for way in (WAYS if EVERY_WAY else ways)]
 
 

@@ -262,7 +262,7 @@ def word():
     return f"1{uuid.uuid4().int % 10**9:09}"
 
 
-@pytest.fixture(params=WAYS)
+@pytest.fixture(params=UNLIKE)
 def place(request):
     with site(request.param) as made:
         yield made
@@ -274,7 +274,7 @@ def unlike(request):
         yield made
 
 
-@pytest.fixture(params=NAMESPACED)
+@pytest.fixture(params=[way for way in UNLIKE if way in NAMESPACED])
 def namespaced(request):
     with site(request.param) as made:
         yield made
@@ -340,7 +340,9 @@ def test_a_fork_bomb_ends_at_the_limit(unlike, word):
     unlike.base(PASSWD)
     bomb = f"for i in $(seq 6000); do sleep {word} & done; sleep {word}"
     said = unlike.build(f"RUN {bomb}", status=20)
-    assert "it was ended, having more than 4,096 processes and threads at once" in said
+    ours = "it was ended, having more than 4,096 processes and threads at once"
+    kernels = "can't fork: Resource temporarily unavailable"  # where it was the quicker one
+    assert ours in said or kernels in said
     assert not processes(word)
 
 
