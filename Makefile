@@ -43,6 +43,7 @@ bench: setup ## time ours beside its peers (root, 10 GB of disk, half an hour)
 	.ci/packages test bench
 	$(BIN)/python tests/bench/bench.py
 	$(BIN)/python tests/bench/context.py
+	$(BIN)/python tests/bench/run.py
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) build .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis
