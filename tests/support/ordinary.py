@@ -15,6 +15,8 @@ AS_ORDINARY = (
     else (
         "setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", "--no-new-privs",
         "--bounding-set=-all", "--inh-caps=-all",
+        # What is covered is written where only the tests' own user may.
+        "env", "-u", "COVERAGE_PROCESS_CONFIG", "-u", "COVERAGE_PROCESS_START",
     )
 )  # fmt: skip
 """What to put before a command; nothing where the tests' own user is one."""
