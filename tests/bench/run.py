@@ -7,6 +7,7 @@ packages that are in the image already. Each kind of sandbox is timed.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import statistics
@@ -26,6 +27,7 @@ from make_image import CACHE
 from measure import Meter
 from support.cache import made_once
 from support.debian import debian_layout
+from support.images import REF_NAME
 
 from assembler.sandbox.harvest import harvest
 from assembler.sandbox.manner import ExactOwners, Manner
@@ -119,9 +121,12 @@ def installing_by_buildah(folder: Path, base: Path) -> float:
     policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
     signed = ("--signature-policy", str(policy))
 
+    index = json.loads((base / "index.json").read_bytes())
+    name = index["manifests"][0]["annotations"][REF_NAME]
+
     def seconds(dockerfile: str) -> float:
         path = folder / "Dockerfile"
-        path.write_text(dockerfile.replace("FROM base", f"FROM oci:{base}:bench"))
+        path.write_text(dockerfile.replace("FROM base", f"FROM oci:{base}:{name}"))
         command = (
             "buildah", *storage, "build", "-q", *signed, "--isolation", "chroot",
             "--layers=false", "--no-cache", "-f", str(path), str(folder),
