@@ -10,12 +10,12 @@ import fcntl
 import os
 import secrets
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assembler.sandbox.job import Job
-from assembler.sandbox.placing import spread
+from assembler.sandbox.placing import make_folder, spread
 from assembler.sandbox.removal import remove_tree
 from assembler.sandbox.rungs import Rung, all_rungs
 from assembler.sandbox.runner import perform
@@ -40,22 +40,32 @@ class TreeArea:
     @contextmanager
     def folder(self, namespace: UserNamespace | None = None) -> Iterator[Path]:
         """Make a folder that is removed on leaving, with files that belong to *namespace*'s ids."""
-        if not self._folder.is_dir():
-            # Nobody else passes: there are others' set-user-ID programs and device nodes in it.
-            self._folder.mkdir(mode=0o700, exist_ok=True)
-            spread(os.fsencode(self._folder))
-        path = self._folder / f"{_DRAFT}{secrets.token_hex(8)}"
-        path.mkdir(mode=0o700)
-        spread(os.fsencode(path))
-        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        path, lock = self._locked()
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
             yield path
         finally:
             try:
                 self._remove(path, namespace)
             finally:
                 os.close(lock)
+
+    def _locked(self) -> tuple[Path, int]:
+        while True:
+            self._make()
+            # Any of this fails where another build sweeps the folder away before it is locked.
+            with suppress(FileNotFoundError):
+                path = make_folder(lambda: self._folder / f"{_DRAFT}{secrets.token_hex(8)}")
+                lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if os.fstat(lock).st_nlink:
+                    return path, lock
+                os.close(lock)
+
+    def _make(self) -> None:
+        if not self._folder.is_dir():
+            # Nobody else passes: there are others' set-user-ID programs and device nodes in it.
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            spread(self._folder)
 
     def kept(self, name: str) -> Path:
         """Return where the folder called *name* is, or would be.

@@ -113,6 +113,22 @@ def test_sweeping_follows_no_link(area, trees, tmp_path):
     out.joinpath("a", "b").chmod(0o700)
 
 
+def test_a_folder_that_is_swept_before_it_is_locked_is_made_again(area, trees, monkeypatch):
+    real, made = treearea.make_folder, []
+
+    def make(named):
+        path = real(named)
+        made.append(path)
+        if len(made) == 1:
+            TreeArea(trees.parent).sweep()
+        return path
+
+    monkeypatch.setattr(treearea, "make_folder", make)
+    with area.folder() as folder:
+        assert folder == made[1]
+        assert folder.is_dir()
+
+
 def test_there_may_be_no_area_yet(area):
     area.sweep()
     assert area.folders() == []
