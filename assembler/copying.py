@@ -18,7 +18,7 @@ from assembler.dockerfile.globs import GlobError, has_wildcards, match_path, une
 from assembler.dockerfile.ignore import Rules
 from assembler.errors import BuildError
 from layers.changes import SizeChanged
-from layers.tarindex import Kind
+from layers.kinds import Kind
 from layers.tree import Node, show
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from fs.errors import FSError
 
 from assembler.errors import BuildError
+from layers.kinds import OF_FORMAT, Kind
 from layers.scratch import Contents
-from layers.tarindex import Kind
 from layers.tree import LINK_LIMIT, Node, Tree
 
 if TYPE_CHECKING:
@@ -30,14 +30,6 @@ _CHUNK = 1 << 20
 _READ_BY_ALL = 0o444
 _UNIX = ("basic", "lstat", "link")
 _OTHERS = ("basic", "details", "access", "link")
-_FORMATS = {
-    stat.S_IFREG: Kind.FILE,
-    stat.S_IFDIR: Kind.DIRECTORY,
-    stat.S_IFLNK: Kind.SYMLINK,
-    stat.S_IFCHR: Kind.CHAR,
-    stat.S_IFBLK: Kind.BLOCK,
-    stat.S_IFIFO: Kind.FIFO,
-}
 
 
 class Source(Protocol):
@@ -197,7 +189,7 @@ class FolderSource:
     def _node(self, info: Info, shown: str) -> Node | None:
         raw: Mapping[str, Any] = info.raw.get("lstat") or {}
         mode = raw.get("st_mode") or _mode_of(info)
-        kind = _FORMATS.get(stat.S_IFMT(mode))
+        kind = OF_FORMAT.get(stat.S_IFMT(mode))
         if kind is None:
             self.skipped.append(shown)
             return None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from assembler.errors import BuildError
-from layers.tarindex import Kind
+from layers.kinds import Kind
 from layers.tree import Data, Node, Tree
 
 if TYPE_CHECKING:

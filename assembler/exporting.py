@@ -10,7 +10,7 @@ from assembler.output import atomic
 from layers import descriptor as media
 from layers import tarstream, tarwriter
 from layers.image import Manifest
-from layers.tarindex import Kind
+from layers.kinds import Kind
 from layers.tree import Data, Node
 
 if TYPE_CHECKING:

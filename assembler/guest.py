@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from assembler.errors import GuestError
-from layers.tarindex import Kind
+from layers.kinds import Kind
 from layers.tree import Node, NotADirectory, TreeError
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from assembler import gvmi, squashlist
 from assembler.assembling import open_tree
 from assembler.errors import BuildError
 from assembler.inspection import gvmi_path
+from layers.kinds import Kind
 from layers.reference import parse_source
-from layers.tarindex import Kind
 from layers.tree import Tree, TreeError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING
 
 from assembler.errors import SquashfsError
 from assembler.squashfs import find_tool
-from layers.tarindex import Kind
+from layers.kinds import Kind
 from layers.tree import Node, Tree
 
 if TYPE_CHECKING:

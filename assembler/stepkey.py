@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from assembler.copying import below, join
 from assembler.copysource import resolve
 from assembler.errors import BuildError
-from layers.tarindex import Kind
+from layers.kinds import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from assembler import gvmi, squashlist
 from assembler.errors import GuestError, GvmiError
 from assembler.guest import clean_volumes
-from layers.tarindex import Kind
+from layers.kinds import Kind
 from layers.tree import TreeError
 
 if TYPE_CHECKING:

@@ -21,10 +21,11 @@ from layers import descriptor as media
 from layers.changes import Changes
 from layers.descriptor import Descriptor
 from layers.errors import DigestMismatch, LayersError
+from layers.kinds import Kind
 from layers.merge import LayerIndex, apply_layer
 from layers.spool import NamedSpool, Spool, StoredFile
 from layers.store import Remembered
-from layers.tarindex import Kind, index_layer
+from layers.tarindex import index_layer
 from layers.tree import Tree
 
 if TYPE_CHECKING:

@@ -22,10 +22,11 @@ from layers.descriptor import Descriptor
 from layers.digest import Digest, Verifier, verified, verify
 from layers.errors import ImageNotFound, InvalidReference, MalformedImage, MalformedLayer
 from layers.image import JSON_LIMIT, ImageConfig, Index, Manifest
+from layers.kinds import Kind
 from layers.reference import Reference
 from layers.spool import Spool
 from layers.store import CHUNK
-from layers.tarindex import Kind, clean_path, index_layer
+from layers.tarindex import clean_path, index_layer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

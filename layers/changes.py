@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from layers import tarwriter
+from layers.kinds import Kind
 from layers.layerwriter import LayerWriter
 from layers.tarheader import BLOCK
-from layers.tarindex import Kind
 from layers.tree import Data, Node, Origin
 
 if TYPE_CHECKING:

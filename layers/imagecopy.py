@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fs import errors
 
-from layers.tarindex import Kind
+from layers.kinds import Kind
 from layers.tree import Node
 
 if TYPE_CHECKING:

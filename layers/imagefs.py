@@ -25,8 +25,8 @@ from layers.imagepaths import (
     locate_existing,
     resolve,
 )
+from layers.kinds import Kind
 from layers.scratch import Scratch
-from layers.tarindex import Kind
 from layers.tree import Node
 
 if TYPE_CHECKING:

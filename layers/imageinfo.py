@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import stat
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from fs.info import Info
 from fs.permissions import Permissions
 
 from layers.imagepaths import decode, encode
-from layers.tarindex import Kind
+from layers.kinds import FORMATS, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -21,12 +20,12 @@ if TYPE_CHECKING:
     from layers.tree import Node
 
 _TYPES = {
-    Kind.FILE: (ResourceType.file, stat.S_IFREG),
-    Kind.DIRECTORY: (ResourceType.directory, stat.S_IFDIR),
-    Kind.SYMLINK: (ResourceType.symlink, stat.S_IFLNK),
-    Kind.CHAR: (ResourceType.character, stat.S_IFCHR),
-    Kind.BLOCK: (ResourceType.block_special_file, stat.S_IFBLK),
-    Kind.FIFO: (ResourceType.fifo, stat.S_IFIFO),
+    Kind.FILE: ResourceType.file,
+    Kind.DIRECTORY: ResourceType.directory,
+    Kind.SYMLINK: ResourceType.symlink,
+    Kind.CHAR: ResourceType.character,
+    Kind.BLOCK: ResourceType.block_special_file,
+    Kind.FIFO: ResourceType.fifo,
 }
 
 
@@ -39,7 +38,7 @@ def make_info(name: str, node: Node, entry: Node, namespaces: Collection[str]) -
     if "details" in namespaces:
         raw["details"] = {
             "_write": ["modified"],
-            "type": int(_TYPES[node.kind][0]),
+            "type": int(_TYPES[node.kind]),
             "size": node.size,
             "modified": node.mtime,
         }
@@ -96,7 +95,7 @@ def _apply_access(node: Node, access: Mapping[str, Any]) -> None:
 
 def _stat(node: Node) -> dict[str, int]:
     return {
-        "st_mode": _TYPES[node.kind][1] | node.mode,
+        "st_mode": FORMATS[node.kind] | node.mode,
         "st_uid": node.uid,
         "st_gid": node.gid,
         "st_size": node.size,

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from layers.errors import MalformedLayer
+from layers.kinds import Kind
 from layers.limits import Limits
-from layers.tarindex import Kind
 from layers.tree import Data, Node, NotADirectory, Origin, Tree, TreeError, show
 
 if TYPE_CHECKING:

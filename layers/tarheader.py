@@ -1,4 +1,4 @@
-"""Tar headers, decoded: the 512-byte block, PAX records, and the four sparse formats.
+"""Tar headers, decoded: the 512-byte block and PAX records.
 
 Pure functions on bytes. POSIX.1-2017 `pax` (ustar and pax interchange formats), and the GNU tar
 manual's "Basic Tar Format" and "Storing Sparse Files" for GNU's numbers, long names and holes.
@@ -21,7 +21,6 @@ MTIME_MAX = 0xFFFFFFFF
 # group names), device numbers, prefix, (padding)
 _FIELDS = struct.Struct("100s8s8s8s12s12s8sc100s8s64x16s155s12x")
 _ADLER_MODULUS = 65521
-_SPARSE_LIMIT = 1_000_000
 
 
 class RawHeader(NamedTuple):
@@ -37,13 +36,6 @@ class RawHeader(NamedTuple):
     linkname: bytes
     major: int
     minor: int
-
-
-class Segment(NamedTuple):
-    """A run of a sparse file's data: where it stands in the file, its length in bytes."""
-
-    offset: int
-    length: int
 
 
 def parse_header(block: bytes) -> RawHeader:
@@ -158,75 +150,6 @@ def pax_xattrs(records: dict[bytes, bytes]) -> dict[bytes, bytes] | None:
         elif key.startswith(_SCHILY):
             found[key[len(_SCHILY) :]] = value
     return found or None
-
-
-def gnu_sparse_map(block: bytes) -> tuple[list[Segment], int, bool]:
-    """Decode an old GNU sparse header: its segments, the real size, whether more blocks follow."""
-    return _segments(block, 386, 4), number(block[483:495]), block[482] != 0
-
-
-def gnu_sparse_extension(block: bytes) -> tuple[list[Segment], bool]:
-    """Decode one extension block: its segments, and whether another follows."""
-    return _segments(block, 0, 21), block[504] != 0
-
-
-def pax_sparse_map(records: list[tuple[bytes, bytes]]) -> list[Segment]:
-    """Decode the map of PAX sparse formats 0.0 (repeated records) and 0.1 (one record)."""
-    flat: list[int] = []
-    for key, value in records:
-        if key == b"GNU.sparse.map":
-            flat = [pax_number(item) for item in value.split(b",")] if value else []
-        elif key in {b"GNU.sparse.offset", b"GNU.sparse.numbytes"}:
-            flat.append(pax_number(value))
-    if len(flat) % 2:
-        raise ValueError("its sparse map is incomplete")
-    return [Segment(*pair) for pair in zip(flat[::2], flat[1::2], strict=True)]
-
-
-def pax_sparse_lines(data: bytes) -> tuple[list[Segment], int] | None:
-    """Decode a sparse 1.0 map at the head of a file's data; `None` when *data* ends inside it.
-
-    Returns the segments and the map's own length, padded to whole blocks.
-    """
-    lines = data.split(b"\n", 1)
-    if len(lines) < 2:
-        return None
-    count = pax_number(lines[0])
-    if count > _SPARSE_LIMIT:
-        raise ValueError(f"its sparse map has {count} segments, more than {_SPARSE_LIMIT}")
-    parts = lines[1].split(b"\n", 2 * count)
-    if len(parts) <= 2 * count:
-        return None
-    values = [pax_number(item) for item in parts[: 2 * count]]
-    used = len(data) - len(parts[2 * count])
-    segments = [Segment(*pair) for pair in zip(values[::2], values[1::2], strict=True)]
-    return segments, used + -used % BLOCK
-
-
-def check_sparse(segments: list[Segment], real_size: int, stored: int) -> None:
-    """Raise unless the segments are in order, inside the file, and as long as what is stored."""
-    position = total = 0
-    for offset, length in segments:
-        if offset < position:
-            raise ValueError("its sparse map is out of order")
-        position = offset + length
-        total += length
-    if position > real_size or total > stored:
-        raise ValueError("its sparse map does not fit its size")
-
-
-def _segments(block: bytes, start: int, count: int) -> list[Segment]:
-    found = []
-    for position in range(start, start + 24 * count, 24):
-        if block[position] == 0:
-            break
-        found.append(
-            Segment(
-                number(block[position : position + 12]),
-                number(block[position + 12 : position + 24]),
-            )
-        )
-    return found
 
 
 def _verify_checksum(block: bytes, field: bytes) -> None:

@@ -5,32 +5,23 @@ This is the hot loop of reading an image: tens of thousands of entries, a few mi
 
 from __future__ import annotations
 
-import enum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from layers import tarheader
 from layers.errors import MalformedLayer
+from layers.kinds import Kind
 from layers.limits import Limits
-from layers.tarheader import BLOCK, MTIME_MAX, Segment, parse_header
+from layers.sparse import MapReader, SparseFormat, SparseMap, pax_0, sparse_format
+from layers.tarheader import BLOCK, MTIME_MAX, parse_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from layers.sparse import Segment
+
 _NAME_MAX = 255
 _ZEROS = bytes(BLOCK)
 _UNCLEAN_BEGINNINGS = (b"", b"/", b".")
-
-
-class Kind(enum.Enum):
-    """What an entry or node is; the values are `ls`'s letters."""
-
-    FILE = "-"
-    DIRECTORY = "d"
-    SYMLINK = "l"
-    HARDLINK = "h"
-    CHAR = "c"
-    BLOCK = "b"
-    FIFO = "p"
 
 
 class Entry(NamedTuple):
@@ -194,17 +185,14 @@ class _Indexer:
         stored = tarheader.pax_number(pax[b"size"]) if pax.get(b"size") else header.size
         name = pax.get(b"path") or pending.name or header.name
         linkname = pax.get(b"linkpath") or pending.linkname or header.linkname
-        offset = start + BLOCK
+        begin = offset = start + BLOCK
         segments, size = None, stored
         if kind is Kind.FILE:
-            sparse = _Sparse.find(header, block, pax)
-            if sparse:
+            form = sparse_format(header.typeflag, pax)
+            if form:
                 name = pax.get(b"GNU.sparse.name", name)
-                following, offset, segments, size = self._sparse(
-                    sparse, offset, stored, block, pending
-                )
-            else:
-                following = self._after(offset, stored)
+                segments, size, begin, offset = self._sparse(form, block, pending, offset, stored)
+            following = self._after(begin, stored)
             if name.endswith(b"/"):
                 kind = Kind.DIRECTORY
         else:
@@ -234,43 +222,16 @@ class _Indexer:
         return pending.copy_from if copyable else -1
 
     def _sparse(
-        self, sparse: _Sparse, offset: int, stored: int, block: bytes, pending: _Pending
-    ) -> tuple[int, int, tuple[Segment, ...], int]:
-        """Read a sparse map. Return (next header, data offset, segments, real size)."""
-        start = offset
-        if sparse is _Sparse.OLD_GNU:
-            segments, real_size, more = tarheader.gnu_sparse_map(block)
-            while more:
-                extension = self._read(offset, BLOCK)
-                found, more = tarheader.gnu_sparse_extension(extension)
-                segments += found
-                offset += BLOCK
-            following = self._after(offset, stored)
-        else:
-            following = self._after(offset, stored)
-            pax = pending.pax
-            real_size = tarheader.pax_number(
-                pax.get(b"GNU.sparse.realsize") or pax.get(b"GNU.sparse.size") or b""
-            )
-            if sparse is _Sparse.PAX_1:
-                segments, used = self._sparse_lines(offset, stored)
-                offset += used
-                stored -= used
-            else:
-                segments = tarheader.pax_sparse_map(pending.records)
-        tarheader.check_sparse(segments, real_size, stored)
-        self._limits.check("header_bytes", offset - start, f"layer {self._layer}: a sparse map")
-        return following, offset, tuple(s for s in segments if s.length), real_size
-
-    def _sparse_lines(self, offset: int, stored: int) -> tuple[list[Segment], int]:
-        length = min(stored, 4096)
-        while True:
-            found = tarheader.pax_sparse_lines(self._read(offset, length))
-            if found:
-                return found
-            if length == min(stored, self._limits.header_bytes):
-                raise ValueError("its sparse map is incomplete")
-            length = min(length * 8, stored, self._limits.header_bytes)
+        self, form: SparseFormat, block: bytes, pending: _Pending, offset: int, stored: int
+    ) -> SparseMap:
+        maps = MapReader(self._read, self._limits, f"layer {self._layer}: a sparse map")
+        match form:
+            case SparseFormat.OLD_GNU:
+                return maps.old_gnu(block, offset, stored)
+            case SparseFormat.PAX_0:
+                return pax_0(pending.pax, pending.records, offset, stored)
+            case SparseFormat.PAX_1:
+                return maps.pax_1(pending.pax, offset, stored)
 
     def _make(
         self,
@@ -392,24 +353,6 @@ def _is_clean(name: bytes) -> bool:
         or b"/.." in name
         or name in _STARGZ_FILES
     )
-
-
-class _Sparse(enum.Enum):
-    OLD_GNU = "old GNU"
-    PAX_0 = "0.0 or 0.1"
-    PAX_1 = "1.0"
-
-    @classmethod
-    def find(
-        cls, header: tarheader.RawHeader, block: bytes, pax: dict[bytes, bytes]
-    ) -> _Sparse | None:
-        if header.typeflag == b"S":
-            return cls.OLD_GNU
-        if pax.get(b"GNU.sparse.major") == b"1":
-            return cls.PAX_1
-        if b"GNU.sparse.size" in pax:
-            return cls.PAX_0
-        return None
 
 
 _STARGZ_FILES = frozenset({b"stargz.index.json", b".prefetch.landmark", b".no.prefetch.landmark"})

@@ -11,8 +11,8 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from layers import tarwriter
+from layers.kinds import Kind
 from layers.tarheader import BLOCK
-from layers.tarindex import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

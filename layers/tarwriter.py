@@ -9,8 +9,8 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING
 
+from layers.kinds import Kind
 from layers.tarheader import BLOCK, MTIME_MAX
-from layers.tarindex import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

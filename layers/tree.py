@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from layers.tarindex import Kind
+from layers.kinds import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from layers.tarheader import Segment
+    from layers.sparse import Segment
 
 LINK_LIMIT = 40
 """Symbolic links followed in one lookup, as in Linux (path_resolution(7))."""

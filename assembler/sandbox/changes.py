@@ -7,7 +7,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from assembler.sandbox import attributes
-from layers.tarindex import Kind
+from layers.kinds import OF_FORMAT, Kind
 from layers.tree import Node
 
 if TYPE_CHECKING:
@@ -17,15 +17,6 @@ if TYPE_CHECKING:
     from assembler.sandbox.manner import Manner
     from assembler.sandbox.original import Original
     from assembler.sandbox.walking import Walk
-
-_KINDS = {
-    stat.S_IFREG: Kind.FILE,
-    stat.S_IFDIR: Kind.DIRECTORY,
-    stat.S_IFLNK: Kind.SYMLINK,
-    stat.S_IFCHR: Kind.CHAR,
-    stat.S_IFBLK: Kind.BLOCK,
-    stat.S_IFIFO: Kind.FIFO,
-}
 
 
 class Change:
@@ -126,7 +117,7 @@ class Comparison:
     ) -> Change:
         """Return *path* as a change that is wanted only if nothing *was* there."""
         own, marks = read or attributes.read(path or b".")
-        kind = _KINDS[stat.S_IFMT(status.st_mode)]
+        kind = OF_FORMAT[stat.S_IFMT(status.st_mode)]
         uid, gid = self._manner.ownership.of(path, status, marks, was)
         node = Node(kind, stat.S_IMODE(status.st_mode), uid, gid, self._manner.mtime(status))
         node.xattrs = own

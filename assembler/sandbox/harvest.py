@@ -15,7 +15,7 @@ from assembler.sandbox.tarpipe import OpenFile, TarPipe
 from assembler.sandbox.upper import changes_in_upper
 from assembler.sandbox.walking import Walk
 from layers import tarwriter
-from layers.tarindex import Kind
+from layers.kinds import Kind
 
 if TYPE_CHECKING:
     from assembler.sandbox.changes import Change

@@ -11,7 +11,7 @@ from assembler.sandbox.command import Command
 from assembler.sandbox.job import Job, Root, Run, Unpack
 from assembler.sandbox.rungs import NAMES, Missing, Rung, all_rungs
 from assembler.sandbox.runner import perform
-from layers.tarindex import Kind
+from layers.kinds import Kind
 from layers.tree import Node, Tree
 
 if TYPE_CHECKING:

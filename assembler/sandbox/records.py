@@ -27,7 +27,7 @@ class Record(NamedTuple):
     path: bytes
     """Clean and relative; empty for the root, which comes first."""
     kind: str
-    """A value of `layers.tarindex.Kind`. `HARD_LINK` shares the node of the path in `target`."""
+    """A value of `layers.kinds.Kind`. `HARD_LINK` shares the node of the path in `target`."""
     mode: int
     uid: int
     gid: int

@@ -7,7 +7,8 @@ import os
 from typing import TYPE_CHECKING
 
 from layers import tarwriter
-from layers.tarheader import BLOCK, Segment
+from layers.sparse import Segment
+from layers.tarheader import BLOCK
 from layers.tree import Data
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from assembler.sandbox.records import Record, records_of_paths
+from layers.kinds import Kind
 from layers.merge import Mark, parse_whiteout
-from layers.tarindex import Kind
 from layers.tree import TreeError
 
 if TYPE_CHECKING:

@@ -25,8 +25,9 @@ from layers.descriptor import Descriptor, Platform
 from layers.digest import Digest
 from layers.errors import InvalidReference
 from layers.image import ImageConfig
+from layers.kinds import Kind
 from layers.sources import Wanted
-from layers.tarindex import Kind, index_layer
+from layers.tarindex import index_layer
 from layers.tree import Node, Tree
 
 AMD = Platform("linux", "amd64")

@@ -6,7 +6,7 @@ from trees import directory, file, link, tree
 from assembler.errors import GuestError
 from assembler.guest import advise, clean_volumes, prepare
 from layers.image import ImageConfig
-from layers.tarindex import Kind
+from layers.kinds import Kind
 
 
 def config(platform="amd64", **settings):

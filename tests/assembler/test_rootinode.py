@@ -7,7 +7,7 @@ import pytest
 
 from assembler import rootinode
 from assembler.superblock import Superblock
-from layers.tarindex import Kind
+from layers.kinds import Kind
 from layers.tree import Node
 
 

@@ -16,7 +16,7 @@ from assembler.dockerfile.ignore import Rules
 from assembler.errors import BuildError
 from assembler.folder import Folder
 from assembler.stepkey import CopyInputs, first_key, next_key, recording
-from layers.tarindex import Kind
+from layers.kinds import Kind
 from layers.tree import Node
 
 BEFORE = "what it stands on"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from layers.tarindex import Kind
+from layers.kinds import Kind
 from layers.tree import Data, Node, Tree
 
 

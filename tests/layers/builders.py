@@ -15,9 +15,10 @@ from support.trees import Entry
 from layers import tarstream
 from layers.descriptor import Descriptor
 from layers.digest import Digest
+from layers.kinds import Kind
 from layers.merge import LayerIndex, merge
 from layers.scratch import Contents
-from layers.tarindex import Kind, index_layer
+from layers.tarindex import index_layer
 
 if TYPE_CHECKING:
     from pathlib import Path

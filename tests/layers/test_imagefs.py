@@ -35,8 +35,8 @@ from layers import tarstream
 from layers.imagefs import ImageFS
 from layers.merge import LayerIndex, merge
 from layers.scratch import Contents
+from layers.sparse import Segment
 from layers.spool import Spool
-from layers.tarheader import Segment
 from layers.tarindex import index_layer
 from layers.tempfiles import TempArea
 from layers.tree import Data

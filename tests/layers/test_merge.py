@@ -18,8 +18,9 @@ from support.layers import (
 )
 
 from layers.errors import MalformedLayer
+from layers.kinds import Kind
 from layers.merge import LayerIndex, Mark, merge, parse_whiteout
-from layers.tarindex import Kind, index_layer
+from layers.tarindex import index_layer
 
 
 def refused(*layers):

@@ -29,8 +29,8 @@ from support.trees import ROOT, differences, snapshot_directory
 
 from layers import tarstream
 from layers.merge import LayerIndex, merge
+from layers.sparse import Segment
 from layers.spool import Spool
-from layers.tarheader import Segment
 from layers.tarindex import index_layer
 from layers.tarstream import Range
 from layers.tarwriter import END

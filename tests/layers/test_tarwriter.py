@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layers import tarwriter
-from layers.tarindex import Kind
+from layers.kinds import Kind
 from layers.tree import Data, Node
 
 EXAMPLES = settings(max_examples=100, deadline=None, derandomize=True, database=None)

@@ -51,8 +51,8 @@ from assembler.sandbox.original import LowerDirectory, Unpacked, take_snapshot
 from assembler.sandbox.records import ROOT_ALONE, hidden_owners
 from assembler.sandbox.tarpipe import OpenFile, TarPipe
 from assembler.sandbox.upper import UnreadableUpper
-from layers.tarheader import Segment
-from layers.tarindex import Kind
+from layers.kinds import Kind
+from layers.sparse import Segment
 from layers.tree import Data, Node, Tree
 
 needs_root = pytest.mark.skipif(not AS_ROOT, reason="mounts, owners and devices need root")

@@ -15,8 +15,8 @@ from assembler.sandbox.records import (
     records_of,
     unpack_records,
 )
-from layers.tarheader import Segment
-from layers.tarindex import Kind
+from layers.kinds import Kind
+from layers.sparse import Segment
 from layers.tree import Data, Node, Tree
 
 

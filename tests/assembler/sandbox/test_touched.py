@@ -34,9 +34,10 @@ from assembler.sandbox.touched import Touched, delta
 from assembler.sandbox.unpacking import unpack
 from layers.changes import Changes
 from layers.errors import MalformedLayer
+from layers.kinds import Kind
 from layers.limits import Limits
 from layers.merge import LayerIndex, apply_layer
-from layers.tarindex import Kind, index_layer
+from layers.tarindex import index_layer
 from layers.tree import Node
 
 needs_root = pytest.mark.skipif(not AS_ROOT, reason="overlays, owners and devices need root")

@@ -19,8 +19,8 @@ from support.trees import differences
 from assembler.sandbox.records import ROOT_ALONE, Record, records_of
 from assembler.sandbox.removal import remove_tree
 from assembler.sandbox.unpacking import unpack
-from layers.tarheader import Segment
-from layers.tarindex import Kind
+from layers.kinds import Kind
+from layers.sparse import Segment
 from layers.tree import Data, Node, Tree
 
 needs_root = pytest.mark.skipif(not AS_ROOT, reason="owners and devices need root")
