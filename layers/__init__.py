@@ -9,7 +9,8 @@ The package knows nothing of Golem, Dockerfiles or terminals and can be used alo
     imagefs                                  the `Tree` as a PyFilesystem, copy on write
     tarwriter, tarstream                     the `Tree` -> spans of tar bytes -> a pipe
     codec, spool                             a compressed blob -> a plain tar on disk, verified
-    tempfiles, store, layout, archive        images on this machine
+    leftovers, tempfiles                     what must not be left behind
+    store, layout, archive                   images on this machine
     auth, registry                           images elsewhere
     sources                                  `open_image(reference)`: any of these -> `Image`
 

@@ -10,7 +10,10 @@ import fcntl
 import os
 import secrets
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
+
+from layers.leftovers import owe, settle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,11 +64,13 @@ class TempArea:
         finally:
             _unlink_if_same(path, descriptor)
             os.close(descriptor)
+            settle(path)
 
     def anonymous(self) -> int:
         """Return the descriptor of a new file without a name; the caller closes it."""
         path, descriptor = self._create()
         path.unlink()
+        settle(path)
         return descriptor
 
     def sweep(self) -> int:
@@ -79,6 +84,7 @@ class TempArea:
     def _create(self) -> tuple[Path, int]:
         while True:
             path = self._folder / f"{self._prefix}{secrets.token_hex(8)}{_SUFFIX}"
+            owe(path, partial(path.unlink, missing_ok=True))
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             descriptor = os.open(path, flags, 0o666)
             try:
@@ -88,9 +94,11 @@ class TempArea:
             except BaseException:
                 os.close(descriptor)
                 path.unlink(missing_ok=True)
+                settle(path)
                 raise
             # Swept away between its making and its locking.
             os.close(descriptor)
+            settle(path)
 
 
 def _remove_if_orphan(path: Path) -> bool:

@@ -19,6 +19,7 @@ from assembler.sandbox.placing import make_folder, spread
 from assembler.sandbox.removal import remove_tree
 from assembler.sandbox.rungs import Rung, all_rungs
 from assembler.sandbox.runner import perform
+from layers.leftovers import owe, settle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,21 +41,27 @@ class TreeArea:
     @contextmanager
     def folder(self, namespace: UserNamespace | None = None) -> Iterator[Path]:
         """Make a folder that is removed on leaving, with files that belong to *namespace*'s ids."""
-        path, lock = self._locked()
+        path, lock = self._locked(namespace)
         try:
             yield path
         finally:
             try:
                 self._remove(path, namespace)
+                settle(path)
             finally:
                 os.close(lock)
 
-    def _locked(self) -> tuple[Path, int]:
+    def _locked(self, namespace: UserNamespace | None) -> tuple[Path, int]:
+        def named() -> Path:
+            path = self._folder / f"{_DRAFT}{secrets.token_hex(8)}"
+            owe(path, lambda: self._remove(path, namespace))
+            return path
+
         while True:
             self._make()
             # Any of this fails where another build sweeps the folder away before it is locked.
             with suppress(FileNotFoundError):
-                path = make_folder(lambda: self._folder / f"{_DRAFT}{secrets.token_hex(8)}")
+                path = make_folder(named)
                 lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 if os.fstat(lock).st_nlink:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 
 import pytest
+from support.interruption import interrupted
 
-from assembler.sandbox import treearea
+from assembler.sandbox import placing, treearea
 from assembler.sandbox.treearea import TreeArea
+from layers import leftovers
 
 
 @pytest.fixture
@@ -90,6 +93,20 @@ def test_sweeping_keeps_what_another_machine_may_be_using(area, trees):
     used = full(trees / "image-own.00000000")
     area.sweep()
     assert used.is_dir()
+
+
+def test_a_signal_at_any_moment_leaves_no_folder(tmp_path):
+    def make():
+        with TreeArea(tmp_path).folder() as folder:
+            (folder / "f").touch()
+
+    for number in itertools.count(1):
+        came = interrupted(make, [treearea, placing], number)
+        leftovers.remove_all()
+        assert [path.name for path in tmp_path.rglob("*")] in ([], ["trees"]), number
+        if not came:
+            break
+    assert number > 100
 
 
 def test_sweeping_keeps_what_somebody_holds(area, trees):
