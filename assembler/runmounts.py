@@ -80,8 +80,16 @@ class StepMounts:
     caches: tuple[CacheMount, ...] = ()
     tmpfs: tuple[Mount, ...] = ()
     secrets: tuple[SecretMount, ...] = ()
-    said: tuple[tuple[object, ...], ...] = ()
-    """What the key of the step says of them: no contents, and no secret's value."""
+
+    @property
+    def said(self) -> tuple[tuple[object, ...], ...]:
+        """What the key of the step says of them: no contents, and no secret's value."""
+        # What a bind mount shows is told by the digest of its contents.
+        nameless = [replace(bind, source="", origin="") for bind in self.binds]
+        mounts: list[BindMount | CacheMount | Mount | SecretMount] = [
+            *nameless, *self.caches, *self.tmpfs, *self.secrets,
+        ]  # fmt: skip
+        return tuple((type(mount).__name__, *astuple(mount)) for mount in mounts)
 
     @classmethod
     def of(cls, mounts: Sequence[RunMount], directory: str) -> StepMounts:
@@ -100,23 +108,16 @@ class StepMounts:
             case SecretMount():
                 # BuildKit takes a secret's target against the root, others against WORKDIR.
                 target = mount.target and posixpath.normpath("/" + mount.target.lstrip("/"))
-                secret = replace(mount, target=target)
-                return self._said(secret, secrets=(*self.secrets, secret))
+                return replace(self, secrets=(*self.secrets, replace(mount, target=target)))
             case BindMount():
                 bind = replace(mount, target=_target(mount.target, directory))
-                # What it shows is told by the digest of its contents.
-                nameless = replace(bind, source="", origin="")
-                return self._said(nameless, binds=(*self.binds, bind))
+                return replace(self, binds=(*self.binds, bind))
             case CacheMount():
                 cache = replace(mount, target=_target(mount.target, directory))
-                return self._said(cache, caches=(*self.caches, cache))
+                return replace(self, caches=(*self.caches, cache))
             case TmpfsMount():
                 made = Mount(_target(mount.target, directory), None, mount.readonly, mount.size)
-                return self._said(made, tmpfs=(*self.tmpfs, made))
-
-    def _said(self, what: object, **changes: object) -> StepMounts:
-        values = astuple(what)  # type: ignore[call-overload] # any of the dataclasses above
-        return replace(self, **changes, said=(*self.said, (type(what).__name__, *values)))  # type: ignore[arg-type] # the names are this class's
+                return replace(self, tmpfs=(*self.tmpfs, made))
 
 
 def _target(path: str, directory: str) -> str:

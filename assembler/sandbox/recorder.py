@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from assembler.sandbox import linux
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 OWNER = "user.golem.owner"
 """`UID:GID`; -1 for one that was never changed."""
@@ -71,7 +71,7 @@ class Recorder:
         identity, process, _, call, _, _, *arguments = _NOTIFICATION.unpack(buffer.raw)
         failure = 0
         try:
-            change = _DECODERS[self._names[call]](self, process, arguments)
+            change = self._decoded(self._names[call], process, arguments)
             self._record(change, identity)
         except OSError as error:
             failure = -(error.errno or errno.EIO)
@@ -152,20 +152,22 @@ class Recorder:
         finally:
             os.close(memory)
 
+    def _decoded(self, call: str, process: int, a: list[int]) -> _Change:
+        match call:
+            case "chown":
+                return self._by_path(process, a, follow=True)
+            case "lchown":
+                return self._by_path(process, a, follow=False)
+            case "fchown":
+                return _Change(f"{process}/fd/{_int(a[0])}", b"", True, _owner(a[1]), _owner(a[2]))
+            case _:
+                return self._fchownat(process, a)
+
     def _by_path(self, process: int, a: list[int], *, follow: bool) -> _Change:
         path = self._text(process, a[0])
         if not path:
             raise FileNotFoundError(errno.ENOENT, "an empty path")
         return _Change(_base(process, _AT_FDCWD, path), path, follow, _owner(a[1]), _owner(a[2]))
-
-    def _chown(self, process: int, a: list[int]) -> _Change:
-        return self._by_path(process, a, follow=True)
-
-    def _lchown(self, process: int, a: list[int]) -> _Change:
-        return self._by_path(process, a, follow=False)
-
-    def _fchown(self, process: int, a: list[int]) -> _Change:
-        return _Change(f"{process}/fd/{_int(a[0])}", b"", True, _owner(a[1]), _owner(a[2]))
 
     def _fchownat(self, process: int, a: list[int]) -> _Change:
         path = self._text(process, a[1])
@@ -174,14 +176,6 @@ class Recorder:
         follow = not a[4] & _AT_SYMLINK_NOFOLLOW
         base = _base(process, _int(a[0]), path)
         return _Change(base, path, follow, _owner(a[2]), _owner(a[3]))
-
-
-_DECODERS: dict[str, Callable[[Recorder, int, list[int]], _Change]] = {
-    "chown": Recorder._chown,  # noqa: SLF001 - the table of its own methods
-    "fchown": Recorder._fchown,  # noqa: SLF001
-    "fchownat": Recorder._fchownat,  # noqa: SLF001
-    "lchown": Recorder._lchown,  # noqa: SLF001
-}
 
 
 def read_owner(path: str) -> tuple[int, int]:

@@ -114,7 +114,7 @@ def pack(records: list[Record]) -> bytes:
 
 def unpack_records(packed: bytes) -> list[Record]:
     """Return what was packed. Only for what our own process wrote: marshal trusts its input."""
-    return list(map(Record._make, marshal.loads(packed)))  # noqa: S302
+    return list(map(Record._make, marshal.loads(packed)))  # noqa: S302 - our own process wrote it
 
 
 def hidden_owners(tree: Tree, ids: IdRanges) -> dict[bytes, tuple[int, int]]:

@@ -18,7 +18,7 @@ from assembler.sandbox.records import HARD_LINK, OPAQUE, WHITEOUT
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from assembler.sandbox.records import IdRanges, Record
+    from assembler.sandbox.records import IdRanges, Record, Source
 
 _SMALL = 1 << 17
 """Bytes that are copied faster through this process than by asking the kernel to."""
@@ -171,13 +171,13 @@ class _Unpacking:
         finally:
             os.close(descriptor)
 
-    def _fill(self, descriptor: int, source: tuple[int, int, int, object]) -> None:
+    def _fill(self, descriptor: int, source: Source) -> None:
         index, offset, size, segments = source
         file = self._files[index]
         if segments is None:
             _copy(file, offset, size, descriptor, 0)
             return
-        for position, length in segments:  # type: ignore[attr-defined]
+        for position, length in segments:
             _copy(file, offset, length, descriptor, position)
             offset += length
         os.ftruncate(descriptor, size)
