@@ -41,7 +41,7 @@ def record(own, name, *arguments):
     texts = [Text(a) if isinstance(a, bytes) else a for a in arguments]
     numbers = [a.address if isinstance(a, Text) else a & 0xFFFFFFFFFFFFFFFF for a in texts]
     numbers += [0] * (6 - len(numbers))
-    own._record(recorder._DECODERS[name](own, os.getpid(), numbers), 0)
+    own._record(own._decoded(name, os.getpid(), numbers), 0)
 
 
 @pytest.mark.parametrize("name", ["chown", "lchown"])
