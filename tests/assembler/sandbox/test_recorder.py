@@ -10,7 +10,7 @@ import stat
 
 import pytest
 
-from assembler.sandbox import linux, recorder
+from assembler.sandbox import linux
 from assembler.sandbox.recorder import OWNER, Recorder, read_owner
 
 NONE = 0xFFFFFFFF
