@@ -119,6 +119,15 @@ CASES: dict[str, str] = {
     **_named("stages", _STAGES), **_named("mount", _MOUNTS),
 }  # fmt: skip
 
+BY_COPIES = {
+    f"files: {name}"
+    for name in (
+        "nothing in a directory that is there", "hard links to what was there",
+        "hard links of the base changed",
+    )
+}  # fmt: skip
+"""With overlays buildah parts the base's hard links, and takes a directory's time for a change."""
+
 ALONE: dict[str, tuple[str, dict[str, str]]] = {
     "a here-document for the shell": (
         "RUN <<EOF\necho one > /x\nx=2\necho $x >> /x\nEOF",

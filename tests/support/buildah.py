@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 
 
 class Buildah:
-    """buildah upon *bases*, layouts by the names that Dockerfiles have for them."""
+    """buildah upon *bases*, layouts by the names that Dockerfiles have for them.
 
-    def __init__(self, folder: Path, bases: dict[str, Path]) -> None:
+    The *driver* `vfs` copies every layer, and its builds wait for the next full second.
+    """
+
+    def __init__(self, folder: Path, bases: dict[str, Path], driver: str = "overlay") -> None:
         self.folder = folder
-        storage = ("--storage-driver", "vfs", "--root", folder / "r", "--runroot", folder / "rr")
-        self._command = ("buildah", *storage)
+        places = ("--root", folder / "r", "--runroot", folder / "rr")
+        self._command = ("buildah", "--storage-driver", driver, *places)
         policy = folder / "policy.json"
         policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
         self._policy = ("--signature-policy", policy)
