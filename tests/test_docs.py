@@ -15,8 +15,6 @@ from support.layers import file
 from support.registry import Registry
 from support.runs import small_base
 
-pytestmark = pytest.mark.xdist_group("docs")
-
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -20,8 +20,6 @@ from support.ordinary import open_way, ordinary
 from support.registry import Registry
 from support.trees import ROOT, Entry, differences, snapshot_squashfs, snapshot_umoci
 
-pytestmark = pytest.mark.xdist_group("debian")
-
 COMMAND = Path(sys.executable).with_name("golem-assemble")
 REFUSE = Path(__file__).parents[1] / "support" / "refuse_namespaces.py"
 EXAMPLE = Path(__file__).resolve().parents[2] / "fixtures" / "golem-example"

@@ -16,8 +16,6 @@ from support.images import Layout, oci_layout
 from support.layers import file, layer
 from support.registry import Registry
 
-pytestmark = pytest.mark.xdist_group("registry")
-
 COMMAND = Path(sys.executable).with_name("golem-assemble")
 DATA = bytes(range(256)) * 4000
 SECRET = "secret"

@@ -20,8 +20,6 @@ from support.ordinary import open_way, ordinary
 from support.runs import COMMAND, EVERY_WAY, UNLIKE, USER, WAYS, small_base
 from support.trees import ROOT, differences, snapshot_directory, umoci_unpack
 
-pytestmark = pytest.mark.xdist_group("run-images")
-
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 LIBRARY = "docker.io/library"
 IGNORED = {"mtime"}
