@@ -102,7 +102,6 @@ class Commands:
             return self._run(step, tree, standing)
 
     def _run(self, step: RunStep, tree: Tree, standing: Standing) -> Descriptor:
-        prepared = self._roots.prepare(tree, standing)
         output = RunOutput(step.place, self._progress.output, self._options.output_limit)
         spool = NamedSpool(self._stack.enter_context(self._session.store.area.file()))
         writer = LayerWriter(spool)
@@ -113,6 +112,7 @@ class Commands:
 
         try:
             with ExitStack() as stack:
+                prepared = self._roots.prepare(tree, standing, stack)
                 arranged = self._arrange(step, prepared.root, stack)
                 listener = Listener(output.add, harvested, self._session.check)
                 outcome = self._perform(step, tree, arranged, prepared, listener)

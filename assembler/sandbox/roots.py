@@ -75,12 +75,17 @@ class Roots:
         self._rung = rung
         self._stack = stack
 
-    def prepare(self, tree: Tree, standing: Standing) -> Prepared:
-        """Return a root for a command upon *tree*; to be used once, and `changed` called then."""
-        step = self._stack.enter_context(self._area.folder(self._rung.namespace))
+    def prepare(self, tree: Tree, standing: Standing, stack: ExitStack) -> Prepared:
+        """Return a root for a command upon *tree*; to be used once, and `changed` called then.
+
+        *stack* lasts until what the command changed is known.
+        """
         if not self._rung.overlay:
-            # The command changes the files themselves: so they are no one else's.
+            # The command changes the files themselves: so they are no one else's, and of no use
+            # to the next one.
+            step = stack.enter_context(self._area.folder(self._rung.namespace))
             return self._prepared((), step, *records.records_of(tree))
+        step = self._stack.enter_context(self._area.folder(self._rung.namespace))
         for name in ("upper", "work", "root", "lower"):
             (step / name).mkdir(mode=0o755)
         lowers, touched = standing.lowers, standing.touched

@@ -180,25 +180,20 @@ def harvesting(folder: Path) -> float:
     return time.monotonic() - begin
 
 
-def in_folder() -> tempfile.TemporaryDirectory[str]:
-    CACHE.mkdir(parents=True, exist_ok=True)
-    return tempfile.TemporaryDirectory(dir=CACHE, prefix=".run-")
+def measure(rung: str, runs: int, folder: Path) -> str:
+    """The row of one kind of sandbox, medians. Nothing in *folder* is removed meanwhile.
 
-
-def measure(rung: str, runs: int) -> str:
-    """The row of one kind of sandbox, medians."""
+    For minutes after a removal ext4 is slow to make files where others were: a matter of its own.
+    """
     found = []
     for _ in range(runs):
-        with in_folder() as folder:
-            ours = Ours(Path(folder), debian_layout(), rung)
-            one, first = start(ours)
-            cached, empty = planning(ours)
-        with in_folder() as folder:
-            ours = Ours(Path(folder), packed_base(), rung)
-            ours.build(trues(1))  # the root is unpacked
-            own = installing(ours)
-        with in_folder() as folder:
-            peers = installing_by_buildah(Path(folder), packed_base())
+        ours = Ours(Path(tempfile.mkdtemp(dir=folder)), debian_layout(), rung)
+        one, first = start(ours)
+        cached, empty = planning(ours)
+        ours = Ours(Path(tempfile.mkdtemp(dir=folder)), packed_base(), rung)
+        ours.build(trues(1))  # the root is unpacked
+        own = installing(ours)
+        peers = installing_by_buildah(Path(tempfile.mkdtemp(dir=folder)), packed_base())
         found.append((one, first, cached - empty, own, peers, own / peers))
     one, first, planned, own, peers, ratio = map(statistics.median, zip(*found, strict=True))
     return (
@@ -218,13 +213,12 @@ def main() -> None:
     print(
         "| packages | by buildah | x buildah |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
     )
-    for rung in options.rung or RUNGS:
-        print(measure(rung, options.runs), flush=True)
-    print(f"| budget | {START} | {FIRST} | {PLAN} | | | {APT_RATIO} |")
-    times = []
-    for _ in range(options.runs):
-        with in_folder() as folder:
-            times.append(harvesting(Path(folder)))
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE, prefix=".run-") as folder:
+        for rung in options.rung or RUNGS:
+            print(measure(rung, options.runs, Path(folder)), flush=True)
+        print(f"| budget | {START} | {FIRST} | {PLAN} | | | {APT_RATIO} |")
+        times = [harvesting(Path(tempfile.mkdtemp(dir=folder))) for _ in range(options.runs)]
     what = f"a layer of {FILES:,} files, {FILES * FILE_SIZE / 1e6:.0f} MB"
     print(f"\n{what}: {statistics.median(times):.2f} s (budget: {HARVEST} s)")
 

@@ -31,6 +31,7 @@ from assembler.building import built
 from assembler.errors import RunError
 from assembler.progress import NoView, Progress
 from assembler.request import Request, RunOptions
+from assembler.sandbox.roots import Roots
 from assembler.storing import keep_image
 from layers.session import Session
 from layers.store import ContentStore
@@ -162,6 +163,24 @@ def test_here_documents_are_buildkits(name, tmp_path, context, base, stores):
     tree = build_here(stores, "root", dockerfile, context, base)
     for path, content in files.items():
         assert tree[path.encode()].sha256 == hashlib.sha256(content.encode()).hexdigest()
+
+
+def test_without_an_overlay_one_copy_of_the_image_is_there_at_a_time(
+    tmp_path, context, base, monkeypatch
+):
+    dockerfile = tmp_path / "Dockerfile"
+    dockerfile.write_text(f"FROM {BASE}\nRUN touch /a\nRUN touch /b\nRUN touch /c\n")
+    prepare, found = Roots.prepare, []
+
+    def counted(*arguments):
+        prepared = prepare(*arguments)
+        found.append(len(list((tmp_path / "store-chroot" / "trees").glob(".tmp.*"))))
+        return prepared
+
+    monkeypatch.setattr(Roots, "prepare", counted)
+    tree = build_here(tmp_path, "chroot", dockerfile, context, base, by_umoci=False)
+    assert {b"a", b"b", b"c"} <= set(tree)
+    assert found == [1, 1, 1]
 
 
 def test_every_difference_is_explained():
