@@ -116,9 +116,10 @@ class Commands:
                 arranged = self._arrange(step, prepared.root, stack)
                 listener = Listener(output.add, harvested, self._session.check)
                 outcome = self._perform(step, tree, arranged, prepared, listener)
-            output.finish()
-            self._warn(outcome)
-            self._check(step, outcome, output)
+                output.finish()
+                self._warn(outcome)
+                # Here: without the copy that the command ran in, the disk may not be full any more.
+                self._check(step, outcome, output)
             digest = writer.finish()
         finally:
             writer.close()

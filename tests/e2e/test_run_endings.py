@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.runs import AS_ROOT, PASSWD, UNLIKE, eventually, output_of, processes, site
+from support.runs import AS_ROOT, PASSWD, UNLIKE, eventually, output_of, processes, site, unwatched
 
 ROUNDS = 20
 
@@ -41,7 +41,7 @@ def building(place, dockerfile):
     """A build that goes on, in a process group of its own."""
     process = subprocess.Popen(
         place.command(dockerfile, "--no-cache"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, start_new_session=True,
+        text=True, start_new_session=True, env=unwatched(),
     )  # fmt: skip
     try:
         yield process

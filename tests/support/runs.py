@@ -54,6 +54,14 @@ def small_base(*more: Item) -> bytes:
     )  # fmt: skip
 
 
+def unwatched() -> dict[str, str]:
+    """The environment for a program that is to be interrupted: its coverage is not measured.
+
+    An exception that comes while coverage holds its own lock would wait for that forever.
+    """
+    return {name: value for name, value in os.environ.items() if "COVERAGE" not in name}
+
+
 PASSWD = file("etc/passwd", ACCOUNTS.encode())
 
 
