@@ -12,12 +12,13 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from assembler import rootinode
 from assembler.errors import OutputError, SquashfsError
+from assembler.postponing import postponed
 from layers import tarstream
 
 if TYPE_CHECKING:
@@ -172,23 +173,27 @@ def _running(command: list[str], stderr: IO[bytes]) -> Iterator[subprocess.Popen
     """Start mksquashfs; whatever happens, it does not outlive the context."""
     # SOURCE_DATE_EPOCH would make mksquashfs lower the times of files.
     environment = {key: value for key, value in os.environ.items() if key != "SOURCE_DATE_EPOCH"}
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=stderr,
-        env=environment,
-        process_group=0,  # a Ctrl-C is ours to handle, once
-    )
-    try:
+    with ExitStack() as stack:
+        with postponed():
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                env=environment,
+                process_group=0,  # a Ctrl-C is ours to handle, once
+            )
+            stack.callback(_end, process)
         yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        with suppress(BrokenPipeError):
-            if process.stdin is not None:
-                process.stdin.close()
-        process.wait()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.kill()
+    with suppress(BrokenPipeError):
+        if process.stdin is not None:
+            process.stdin.close()
+    process.wait()
 
 
 def _feed(
