@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, NoReturn
 
 from assembler.cli import exits
 from assembler.errors import AssemblerError
+from assembler.postponing import ENDING
 from layers.errors import LayersError
 
 if TYPE_CHECKING:
     from types import FrameType
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(BaseException):
@@ -29,13 +28,13 @@ class Interrupted(BaseException):
 
 def main() -> NoReturn:
     """Run the command line and exit with its status."""
-    for number in _SIGNALS:
+    for number in ENDING:
         signal.signal(number, _interrupt)
     # Hundreds of thousands of entries are made and kept, in no cycles: looking through them for
     # garbage again and again takes more time than it gives memory back.
     gc.disable()
     status = run(sys.argv[1:])
-    for number in _SIGNALS:
+    for number in ENDING:
         # All is done; while Python takes itself down a signal could only make noise.
         signal.signal(number, signal.SIG_IGN)
     sys.exit(status)
@@ -72,7 +71,7 @@ def run(arguments: list[str]) -> int:
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
     # One signal is enough: another one must not disturb the cleaning up.
-    for other in _SIGNALS:
+    for other in ENDING:
         signal.signal(other, signal.SIG_IGN)
     raise Interrupted(number)
 

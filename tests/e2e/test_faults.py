@@ -319,7 +319,8 @@ kill -STOP $$
 def test_signals_while_mksquashfs_runs(place, number):
     flag = place.folder / "flag"
     os.mkfifo(flag)
-    environment = place.program("mksquashfs", HOLDING) | {"FLAG": str(flag)}
+    path = place.program("mksquashfs", HOLDING)["PATH"]
+    environment = unwatched() | {"FLAG": str(flag), "PATH": path}
     image = place.image(layer(file("f", os.urandom(3_000_000))))
     process = subprocess.Popen(place.command(image), env=environment, stderr=subprocess.PIPE)
     held = int(flag.read_text())
