@@ -20,6 +20,7 @@ from assembler import rootinode
 from assembler.errors import OutputError, SquashfsError
 from assembler.postponing import postponed
 from layers import tarstream
+from layers.tree import show
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -130,6 +131,7 @@ def write_squashfs(
     or `OutputError` is raised, and mksquashfs is gone.
     """
     program = find_mksquashfs()
+    _drop_unreadable_attributes(tree, warn)
     feed = Feed.of(tree)
     command = [program, "-", str(out.path), "-tar", "-noappend", "-quiet", "-no-progress"]
     # The root's inode has to be found and mended afterwards, so inodes stay uncompressed.
@@ -150,6 +152,20 @@ def write_squashfs(
         rootinode.settle(out.fileno(), tree.root, _ids(tree), epoch)
     except ValueError as error:
         raise SquashfsError(f"{program} wrote a squashfs that cannot be used: {error}") from None
+
+
+def _drop_unreadable_attributes(tree: Tree, warn: Callable[[str], None]) -> None:
+    """Remove attributes that mksquashfs would take for others: in a PAX key, "=" ends the name."""
+    for path, node in tree.walk():
+        if node.xattrs is None or not any(b"=" in name for name in node.xattrs):
+            continue
+        for name in sorted(name for name in node.xattrs if b"=" in name):
+            warn(
+                f"{path.decode(errors='backslashreplace')}: the extended attribute "
+                f"{show(name)} is left out, because mksquashfs cannot read a name with "
+                '"=" from a tar'
+            )
+        node.xattrs = {key: value for key, value in node.xattrs.items() if b"=" not in key} or None
 
 
 def _memory(block_size: int) -> list[str]:

@@ -5,6 +5,7 @@ This is the hot loop of reading an image: tens of thousands of entries, a few mi
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from layers import tarheader
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from layers.sparse import Segment
 
 _NAME_MAX = 255
+_MAJOR_MAX = (1 << 12) - 1
+_MINOR_MAX = (1 << 20) - 1
 _ZEROS = bytes(BLOCK)
 _UNCLEAN_BEGINNINGS = (b"", b"/", b".")
 
@@ -71,7 +74,12 @@ _KINDS = {
     b"5": Kind.DIRECTORY,
     b"6": Kind.FIFO,
 }
-_PAX_COPYABLE = {b"path"}
+_NO_NAMES = bytes(64)
+_ROOT_NAMES = b"root".ljust(32, b"\0") * 2
+# Mode (with or without the type of a regular file), uid, gid, size and mtime, all in octal.
+_PLAIN_NUMBERS = re.compile(
+    rb"(?:0[01]0[0-7]{4}|[01]0[0-7]{4} )[ \0](?:[0-7]{6}[0-7 ][ \0]){2}(?:[0-7]{11}[ \0]){2}"
+)
 _EMPTY_PAX: dict[bytes, bytes] = {}
 
 
@@ -262,6 +270,8 @@ class _Indexer:
             if not linkname or b"\0" in linkname:
                 raise ValueError("it is a symbolic link to an empty name or one with a NUL")
             self._limits.check("name_bytes", len(linkname), f"layer {self._layer}: a link's target")
+        elif kind in (Kind.CHAR, Kind.BLOCK) and not _is_device(*device):
+            raise ValueError(f"Linux has no device {device[0]}:{device[1]}")
         elif kind is Kind.FILE and size > self._limits.file_bytes:
             what = f"layer {self._layer}: entry {_show(path)} of {size:,} bytes"
             self._limits.check("file_bytes", size, what)
@@ -293,14 +303,20 @@ class _Indexer:
             merged = self._global_pax | tarheader.parse_pax(data)
             self._global_pax = {key: value for key, value in merged.items() if value}
             return pending, following
-        pending = pending or _Pending(self._global_pax, start)
+        if pending is None:
+            pending = _Pending(self._global_pax, start)
+        else:
+            # Readers differ on which of several extension headers wins.
+            pending.copy_from = -1
         if header.typeflag == b"x":
             pending.records = tarheader.pax_records(data)
             pending.pax = self._global_pax | dict(pending.records)
-            if pending.pax.keys() != _PAX_COPYABLE:
+            if not _is_one_path(pending.records, data):
                 pending.copy_from = -1
         elif header.typeflag == b"L":
             pending.name = data.partition(b"\0")[0]
+            if not pending.name:
+                pending.copy_from = -1
         else:
             pending.linkname = data.partition(b"\0")[0]
             pending.copy_from = -1
@@ -331,16 +347,30 @@ class _Indexer:
 
 
 def _is_copyable(header: tarheader.RawHeader, block: bytes) -> bool:
-    """Whether any tar reader will take this file's header block as we did.
+    """Whether mksquashfs will take this file's header block as we did.
 
-    Not so for names that need cleaning, times outside squashfs's range, and old or odd blocks.
+    Not so for names that need cleaning, times outside squashfs's range, old or odd blocks, and
+    owners' names, which it looks up in this machine's passwd and group and prefers to numbers.
     """
+    names = block[265:329]
     return (
         header.typeflag == b"0"
         and block[257:262] == b"ustar"
         and (block[262:265] == b"\x0000" or block[345] == 0)
+        and (names == _NO_NAMES or (names == _ROOT_NAMES and header.uid == header.gid == 0))
+        and _PLAIN_NUMBERS.match(block, 100) is not None
         and 0 <= header.mtime <= MTIME_MAX
         and _is_clean(header.name)
+    )
+
+
+def _is_one_path(records: list[tuple[bytes, bytes]], data: bytes) -> bool:
+    """Whether a PAX block says nothing but a name, in a form that no reader takes otherwise."""
+    return (
+        len(records) == 1
+        and records[0][0] == b"path"
+        and data.endswith(b"\n")
+        and (len(records[0][1]) > 0)
     )
 
 
@@ -351,6 +381,7 @@ def _is_clean(name: bytes) -> bool:
         or b"//" in name
         or b"/./" in name
         or b"/.." in name
+        or name.endswith(b"/.")
         or name in _STARGZ_FILES
     )
 
@@ -380,6 +411,11 @@ def clean_path(name: bytes) -> bytes:
 def _is_too_long(part: bytes) -> bool:
     # A whiteout has no place on a disk; what it removes has.
     return len(part.removeprefix(b".wh.")) > _NAME_MAX
+
+
+def _is_device(major: int, minor: int) -> bool:
+    """Whether Linux, and so squashfs, can tell this device: 12 and 20 bits (makedev(3))."""
+    return 0 <= major <= _MAJOR_MAX and 0 <= minor <= _MINOR_MAX
 
 
 def _unknown_type(typeflag: bytes) -> str:

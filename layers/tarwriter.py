@@ -1,13 +1,17 @@
-"""Tar headers, encoded: ustar where it suffices, GNU long names, PAX for the rest.
+"""Tar headers, encoded: ustar where it suffices, GNU long links, PAX for the rest.
 
-Made for readers such as mksquashfs 4.5, which dies of PAX times with a fraction or a minus sign:
-times are whole seconds, clamped to what squashfs holds (unsigned 32 bits).
+Written for readers such as mksquashfs 4.5, whose PAX reader fails on times with a fraction or a
+minus sign, and strips every leading `/`, `./` and `../` from a `linkpath`. So times are whole
+seconds, clamped to what squashfs holds (unsigned 32 bits), and long link targets go into a GNU `K`
+entry, which every reader takes as it is.
 """
 
 from __future__ import annotations
 
+import base64
 import zlib
 from typing import TYPE_CHECKING
+from urllib.parse import quote_from_bytes
 
 from layers.kinds import Kind
 from layers.tarheader import BLOCK, MTIME_MAX
@@ -85,8 +89,6 @@ def _header(
     uid, gid = node.uid, node.gid
     if len(name) > 100:
         records.append((b"path", name))
-    if len(linkname) > 100:
-        records.append((b"linkpath", linkname))
     if size > _OCTAL_11:
         records.append((b"size", b"%d" % size))
     if uid > _OCTAL_7:
@@ -96,12 +98,30 @@ def _header(
         records.append((b"gid", b"%d" % gid))
         gid = 0
     if typeflag != b"1" and node.xattrs:
-        records += [(b"SCHILY.xattr." + key, value) for key, value in sorted(node.xattrs.items())]
+        records += [_attribute(*item) for item in sorted(node.xattrs.items())]
     block = _block(
         name, node.mode, uid, gid, size if size <= _OCTAL_11 else 0, clamp_mtime(node.mtime),
         typeflag, linkname, node.device,
     )  # fmt: skip
-    return pax(records) + block if records else block
+    extensions = pax(records) if records else b""
+    return _long_link(linkname) + extensions + block if len(linkname) > 100 else extensions + block
+
+
+def _attribute(name: bytes, value: bytes) -> tuple[bytes, bytes]:
+    """Return the record of an extended attribute.
+
+    A record's key ends at its first `=`; libarchive's form escapes that in names.
+    """
+    if b"=" in name:
+        return b"LIBARCHIVE.xattr." + quote_from_bytes(name).encode(), base64.b64encode(value)
+    return b"SCHILY.xattr." + name, value
+
+
+def _long_link(target: bytes) -> bytes:
+    """Return the GNU entry that carries a link target of more than 100 bytes."""
+    data = target + b"\0"
+    block = _block(b"././@LongLink", 0o644, 0, 0, len(data), 0, b"K", b"", (0, 0))
+    return block + data + bytes(-len(data) % BLOCK)
 
 
 def pax(records: list[tuple[bytes, bytes]]) -> bytes:
@@ -133,13 +153,12 @@ def _block(
     front = b"%s%07o\0%07o\0%07o\0%011o\0%011o\0" % (
         name[:100].ljust(100, b"\0"), mode, uid, gid, size, mtime,
     )  # fmt: skip
-    back = b"%s%s%s%s%s%s" % (
+    back = b"%s%s%s%s%07o\0%07o\0" % (
         typeflag,
         linkname[:100].ljust(100, b"\0"),
         b"ustar\x0000",
         bytes(64),
-        _number(device[0]),
-        _number(device[1]),
+        *device,
     )
     total = _byte_sum(front) + _byte_sum(back) + 8 * 32
     return (front + b"%06o\0 " % total + back).ljust(BLOCK, b"\0")
@@ -151,10 +170,3 @@ def _byte_sum(data: bytes) -> int:
     Adler-32's low half is that sum plus one, modulo 65521, which 256 bytes cannot reach.
     """
     return (zlib.adler32(data[:256]) & 0xFFFF) + (zlib.adler32(data[256:]) & 0xFFFF) - 2
-
-
-def _number(value: int) -> bytes:
-    """Return an 8-byte field: octal, or GNU's base-256 where seven digits do not suffice."""
-    if value <= _OCTAL_7:
-        return b"%07o\0" % value
-    return (value | 1 << 63).to_bytes(8, "big")
