@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING
 from layers.errors import MalformedLayer
 from layers.kinds import Kind
 from layers.limits import Limits
-from layers.tree import Data, Node, NotADirectory, Origin, Tree, TreeError, show
+from layers.tree import Data, Node, Origin, Tree, TreeError, Walk, show
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Set as AbstractSet
 
     from layers.tarindex import Entry
     from layers.tree import DataFile
+
+    _Name = tuple[Node, bytes]
 
 _PREFIX = b".wh."
 _META_PREFIX = b".wh..wh."
@@ -60,10 +63,15 @@ class LayerIndex:
     file: DataFile
 
 
-def merge(layers: Iterable[LayerIndex], limits: Limits | None = None) -> Tree:
+def merge(
+    layers: Iterable[LayerIndex],
+    limits: Limits | None = None,
+    warn: Callable[[str], None] = lambda _: None,
+) -> Tree:
     """Apply layers, bottom first, to an empty root.
 
-    Raises `MalformedLayer` for what cannot be applied, `LimitExceeded` past *limits*.
+    Raises `MalformedLayer` for what cannot be applied, `LimitExceeded` past *limits*. *warn* is
+    told of a layer that other tools may apply otherwise.
     """
     limits = limits or Limits()
     tree = Tree()
@@ -73,13 +81,42 @@ def merge(layers: Iterable[LayerIndex], limits: Limits | None = None) -> Tree:
         total += layer.file.size
         limits.check("entries", entries, f"layer {layer.name}: the image's number of entries")
         limits.check("total_bytes", total, f"layer {layer.name}: the image's plain size")
-        apply_layer(tree, layer, limits)
+        apply_layer(tree, layer, limits, warn)
     return tree
 
 
-def apply_layer(tree: Tree, layer: LayerIndex, limits: Limits | None = None) -> None:
-    """Apply one layer to *tree* in place."""
-    _Application(tree, layer, limits or Limits()).run()
+def apply_layer(
+    tree: Tree,
+    layer: LayerIndex,
+    limits: Limits | None = None,
+    warn: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Apply one layer to *tree* in place; see `merge`."""
+    application = _Application(tree, layer, limits or Limits())
+    application.run()
+    if application.link_followed is not None:
+        warn(_described(layer, application.link_followed))
+
+
+class _LayerWalk(Walk):
+    """A walk along an entry's path, which is free to put directories in the place of others.
+
+    What is no directory counts as not there, and so does what *replaced* names: (directory, name)
+    pairs of lower layers at which the entry's layer has a directory of its own.
+    """
+
+    __slots__ = ("_replaced",)
+
+    def __init__(self, root: Node, path: bytes, replaced: AbstractSet[_Name]) -> None:
+        super().__init__(root, path)
+        self._replaced = replaced
+
+    def child(self, directory: Node, name: bytes) -> Node | None:
+        child = directory.children.get(name)
+        if child is None or child.kind is Kind.DIRECTORY:
+            return child
+        is_way = child.kind is Kind.SYMLINK and (directory, name) not in self._replaced
+        return child if is_way else None
 
 
 class _Application:
@@ -89,6 +126,11 @@ class _Application:
         self._tree = tree
         self._layer = layer
         self._limits = limits
+        self.link_followed: bytes | None = None
+        """A symbolic link of a lower layer that entries were placed, or sought, through."""
+        # Symbolic links that this layer has put.
+        self._own_links: set[Node] = set()
+        self._replaced: set[_Name] = set()
         # Hard links whose target has not come yet, by the path they will have.
         self._deferred: dict[bytes, Entry] = {}
         # The directory of the last entry: neighbours in a tar are neighbours in the tree.
@@ -97,11 +139,21 @@ class _Application:
 
     def run(self) -> None:
         ordinary: list[Entry] = []
+        whiteouts: list[tuple[Entry, Mark, bytes]] = []
         for entry in self._layer.entries:
             try:
-                if not self._white_out(entry):
-                    ordinary.append(entry)
-            except (TreeError, ValueError) as error:
+                mark = _whiteout(entry.path)
+            except ValueError as error:
+                raise self._error(entry, str(error)) from None
+            if mark is None:
+                ordinary.append(entry)
+            else:
+                whiteouts.append((entry, *mark))
+        self._find_replaced(ordinary)
+        for entry, kind, target in whiteouts:
+            try:
+                self._white_out(entry.path, kind, target)
+            except TreeError as error:
                 raise self._error(entry, str(error)) from None
         for entry in ordinary:
             try:
@@ -110,34 +162,49 @@ class _Application:
                 raise self._error(entry, str(error)) from None
         self._link_deferred()
 
-    def _white_out(self, entry: Entry) -> bool:
-        """Act on a whiteout; return whether *entry* was one."""
-        if _PREFIX not in entry.path:
-            return False
-        parent_path, _, name = entry.path.rpartition(b"/")
-        if parent_path.startswith(_PREFIX) or b"/" + _PREFIX in parent_path:
-            if _is_meta(parent_path):
-                return True
-            raise ValueError("its path runs through a whiteout")
-        whiteout = parse_whiteout(name)
-        if whiteout is None:
-            return False
-        mark, target = whiteout
-        parent = self._find_directory(parent_path) if mark is not Mark.DROP else None
-        if parent is not None:
-            if mark is Mark.OPAQUE:
-                parent.children = {}
-            else:
-                parent.children.pop(target, None)
-        return True
+    def _find_replaced(self, entries: Iterable[Entry]) -> None:
+        """Note where directories of this layer stand in the place of something else.
+
+        A path below such a directory never leads to what lower layers had there, in particular not
+        through a symbolic link, wherever the entries stand in the tar: on an overlay, the layer's
+        directory is there before anything is looked up in it.
+        """
+        if not self._tree.root.children:
+            return
+        paths = [entry.path for entry in entries if entry.kind is Kind.DIRECTORY and entry.path]
+        for path in sorted(paths):  # parents first
+            parent_path, _, name = path.rpartition(b"/")
+            try:
+                parent = self._find_directory(parent_path)
+            except TreeError:
+                continue  # said when the entry is applied
+            child = parent.children.get(name) if parent is not None else None
+            if parent is not None and child is not None and not child.is_directory:
+                self._replaced.add((parent, name))
+
+    def _white_out(self, path: bytes, mark: Mark, target: bytes) -> None:
+        if mark is Mark.DROP:
+            return
+        parent = self._find_directory(path.rpartition(b"/")[0])
+        if parent is None:
+            return
+        if mark is Mark.OPAQUE:
+            parent.children = {}
+        else:
+            parent.children.pop(target, None)
 
     def _find_directory(self, path: bytes) -> Node | None:
         """Return the directory at *path*, `None` where there is none."""
-        try:
-            node = self._tree.find(path)
-        except NotADirectory:
-            return None
-        return node if node is not None and node.is_directory else None
+        walk = self._walk(path)
+        return None if walk.missing else walk.nodes[-1]
+
+    def _walk(self, path: bytes) -> Walk:
+        walk = _LayerWalk(self._tree.root, path, self._replaced)
+        walk.run()
+        for at, link in walk.followed:
+            if self.link_followed is None and link not in self._own_links:
+                self.link_followed = at
+        return walk
 
     def _apply(self, entry: Entry) -> None:
         if not entry.path:
@@ -176,8 +243,18 @@ class _Application:
             for part in path.split(b"/"):
                 child = node.children.get(part)
                 if child is None or child.kind is not Kind.DIRECTORY:
-                    return self._tree.make_directories(path, mtime)
+                    return self._implied_directory(path, mtime)
                 node = child
+        return node
+
+    def _implied_directory(self, path: bytes, mtime: int) -> Node:
+        """Return the directory at *path*, made where it is missing; what is in its place goes."""
+        node = self._tree.root
+        for name in self._walk(path).names:
+            child = node.children.get(name)
+            if child is None or not child.is_directory:
+                child = node.children[name] = Node(Kind.DIRECTORY, 0o755, mtime=mtime)
+            node = child
         return node
 
     def _remove(self, parent: Node, name: bytes) -> None:
@@ -189,6 +266,9 @@ class _Application:
     def _put(self, parent: Node, name: bytes, node: Node, entry: Entry) -> None:
         self._remove(parent, name)
         parent.children[name] = node
+        if node.kind is Kind.SYMLINK:
+            self._own_links.add(node)
+            self._replaced.discard((parent, name))
         if len(parent.children) > self._limits.directory_entries:
             folder = show(entry.path.rpartition(b"/")[0] or b"/")
             what = f"layer {self._layer.name}: the number of names in {folder}"
@@ -199,11 +279,9 @@ class _Application:
         if not entry.target:
             raise TreeError("it is a hard link to the root directory")
         parent_path, _, name = entry.target.rpartition(b"/")
-        parent = self._tree.find(parent_path)
+        parent = self._find_directory(parent_path)
         if parent is None:
             return None
-        if not parent.is_directory:
-            raise TreeError(f"it is a hard link through {show(parent_path)}, which is no directory")
         target = parent.children.get(name)
         if target is not None and target.is_directory:
             raise TreeError(f"it is a hard link to the directory {show(entry.target)}")
@@ -226,6 +304,29 @@ class _Application:
 
     def _error(self, entry: Entry, problem: str) -> MalformedLayer:
         return MalformedLayer(self._layer.name, f"entry {show(entry.path)}: {problem}")
+
+
+def _whiteout(path: bytes) -> tuple[Mark, bytes] | None:
+    """Return what the whiteout at *path* asks for, `None` for an ordinary entry.
+
+    Raises `ValueError` for a malformed one.
+    """
+    if _PREFIX not in path:
+        return None
+    parent_path, _, name = path.rpartition(b"/")
+    if parent_path.startswith(_PREFIX) or b"/" + _PREFIX in parent_path:
+        if _is_meta(parent_path):
+            return Mark.DROP, b""
+        raise ValueError("its path runs through a whiteout")
+    return parse_whiteout(name)
+
+
+def _described(layer: LayerIndex, link: bytes) -> str:
+    return (
+        f"layer {layer.name}: its entries below {show(link)}, a symbolic link of a lower layer, "
+        "were placed where the link leads; where layers are overlays, as under Docker, a directory "
+        "hides the link instead"
+    )
 
 
 def _is_meta(parent_path: bytes) -> bool:

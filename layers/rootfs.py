@@ -41,7 +41,8 @@ def open_rootfs(image: Image, session: Session) -> Iterator[Tree]:
     with ExitStack() as spools:
         indexes = _read_all(image, session, spools)
         # A layer may stand in an image twice; it is read once and applied as often as it stands.
-        yield merge((indexes[layer.digest] for layer in layers), session.limits)
+        ordered = (indexes[layer.digest] for layer in layers)
+        yield merge(ordered, session.limits, session.observer.warn)
 
 
 def _read_all(image: Image, session: Session, spools: ExitStack) -> dict[Digest, LayerIndex]:

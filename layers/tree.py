@@ -116,18 +116,18 @@ class Tree:
         Whether a link at the end is followed too is *follow*'s choice. Raises `TreeError` for
         loops and for paths through what is no directory.
         """
-        steps = _Steps(self.root, path)
-        node = steps.walk(follow_last=follow)
-        return None if steps.missing else node
+        walk = Walk(self.root, path)
+        node = walk.run(follow_last=follow)
+        return None if walk.missing else node
 
     def resolve(self, path: bytes, *, follow: bool = True) -> tuple[bytes, ...]:
         """Return the names that lead to where *path* points, links followed.
 
         Names that do not exist (yet) are taken as they are.
         """
-        steps = _Steps(self.root, path)
-        steps.walk(follow_last=follow)
-        return tuple(steps.names)
+        walk = Walk(self.root, path)
+        walk.run(follow_last=follow)
+        return tuple(walk.names)
 
     def make_directories(self, path: bytes, mtime: int, uid: int = 0, gid: int = 0) -> Node:
         """Return the directory at *path*, creating what is missing (0755) and following links."""
@@ -170,19 +170,21 @@ class Tree:
             stack += [(prefix + name, children[name]) for name in sorted(children, reverse=True)]
 
 
-class _Steps:
-    """One walk along a path; after it, `names` lead to where it ended."""
+class Walk:
+    """One walk along a path: after `run`, `names` lead to where it ended, links followed."""
 
-    __slots__ = ("links", "missing", "names", "nodes", "todo")
+    __slots__ = ("followed", "missing", "names", "nodes", "todo")
 
     def __init__(self, root: Node, path: bytes) -> None:
         self.nodes = [root]
         self.names: list[bytes] = []
         self.todo = _split(path)
-        self.links = 0
+        self.followed: list[tuple[bytes, Node]] = []
+        """The symbolic links on the way, by the path that each was met at."""
         self.missing = False
 
-    def walk(self, *, follow_last: bool) -> Node:
+    def run(self, *, follow_last: bool = True) -> Node:
+        """Walk to the end; return the last node that is there."""
         while self.todo:
             name = self.todo.pop()
             if name == b"..":
@@ -193,6 +195,12 @@ class _Steps:
                 self._down(name, follow=follow_last or bool(self.todo))
         return self.nodes[-1]
 
+    def child(self, directory: Node, name: bytes) -> Node | None:
+        """Return what *directory* has under *name*."""
+        if not directory.is_directory:
+            raise NotADirectory(f"{show(b'/'.join(self.names))} is not a directory")
+        return directory.children.get(name)
+
     def _up(self) -> None:
         if self.names:
             if len(self.nodes) > len(self.names):
@@ -201,22 +209,19 @@ class _Steps:
         self.missing = len(self.nodes) <= len(self.names)
 
     def _down(self, name: bytes, *, follow: bool) -> None:
-        here = self.nodes[-1]
-        if not here.is_directory:
-            raise NotADirectory(f"{show(b'/'.join(self.names))} is not a directory")
-        child = here.children.get(name)
+        child = self.child(self.nodes[-1], name)
         if child is None:
             self.names.append(name)
             self.missing = True
         elif child.kind is Kind.SYMLINK and follow:
-            self._follow(child)
+            self._follow(name, child)
         else:
             self.names.append(name)
             self.nodes.append(child)
 
-    def _follow(self, link: Node) -> None:
-        self.links += 1
-        if self.links > LINK_LIMIT:
+    def _follow(self, name: bytes, link: Node) -> None:
+        self.followed.append((b"/".join((*self.names, name)), link))
+        if len(self.followed) > LINK_LIMIT:
             raise LinkLoop(f"more than {LINK_LIMIT} symbolic links on the way (a loop?)")
         if link.target.startswith(b"/"):
             del self.nodes[1:]

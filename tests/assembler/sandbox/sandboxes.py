@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import shutil
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 import builders
 from hypothesis import strategies as st
 from support.layers import char, directory, fifo, file, hardlink, layer, symlink
+from support.mounts import NODEV, mount, unmount
 from support.trees import ROOT, Entry, snapshot_directory
 
 from assembler.sandbox.harvest import harvest
@@ -104,43 +104,7 @@ def names_in(tar: bytes) -> list[bytes]:
     return [entry.path for entry in builders.index(tar)]
 
 
-# Mounts. The process moves to a mount namespace of its own, so that nothing is left if it dies.
-
-_libc = ctypes.CDLL(None, use_errno=True)
-_CLONE_NEWNS = 0x20000
-_MS_NODEV, _MS_REC, _MS_PRIVATE, _MNT_DETACH = 4, 0x4000, 1 << 18, 2
-
-
-def leave_the_mount_namespace() -> None:
-    _check(_libc.unshare(_CLONE_NEWNS))
-    mount("none", "/", None, _MS_REC | _MS_PRIVATE)
-
-
-def mount(source, target, kind, flags=0, options="") -> None:
-    words = [None if word is None else os.fsencode(word) for word in (source, target, kind)]
-    _check(_libc.mount(*words, ctypes.c_ulong(flags), os.fsencode(options)))
-
-
-def unmount(target) -> None:
-    _check(_libc.umount2(os.fsencode(target), _MNT_DETACH))
-
-
-def _check(result: int) -> None:
-    if result:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-
-
-@contextmanager
-def scratch(parent):
-    """A tmpfs of its own: an overlay cannot stand on another one."""
-    folder = tempfile.mkdtemp(dir=parent)
-    mount("scratch", folder, "tmpfs", _MS_NODEV)
-    try:
-        yield os.fsencode(folder)
-    finally:
-        unmount(folder)
-        os.rmdir(folder)
+# Overlays.
 
 
 @contextmanager
@@ -153,7 +117,7 @@ def overlay(folder: bytes, lower: bytes, *, user: bool):
     copy_metadata(lower, upper)
     options = b"lowerdir=%s,upperdir=%s,workdir=%s" % (lower, upper, work)
     options += b",redirect_dir=nofollow,index=off,metacopy=off" + b",userxattr" * user
-    mount("overlay", merged, "overlay", _MS_NODEV, options)
+    mount("overlay", merged, "overlay", NODEV, options)
     try:
         yield merged, upper
     finally:

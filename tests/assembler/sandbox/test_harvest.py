@@ -31,18 +31,15 @@ from sandboxes import (
     edit,
     harvested,
     items,
-    leave_the_mount_namespace,
     look,
-    mount,
     names_in,
     overlay,
-    scratch,
     told,
     tree_of,
-    unmount,
     unpacked,
 )
 from support.layers import char, directory, file, hardlink, symlink
+from support.mounts import leave_the_mount_namespace, mount, scratch, unmount
 from support.trees import differences
 
 from assembler.sandbox.harvest import harvest

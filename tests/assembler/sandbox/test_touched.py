@@ -16,16 +16,13 @@ from sandboxes import (
     PATHS,
     Spooled,
     items,
-    leave_the_mount_namespace,
     look,
-    mount,
-    scratch,
     told,
     tree_of,
-    unmount,
     unpacked,
 )
 from support.layers import directory, file, hardlink, layer, opaque, symlink, whiteout
+from support.mounts import leave_the_mount_namespace, mount, scratch, unmount
 from support.trees import differences
 
 from assembler.sandbox.attributes import TRUSTED_OVERLAY
