@@ -96,15 +96,16 @@ def stacks(draw):
     return stack
 
 
-def as_umoci_applies(items):
+def as_umoci_applies(items, below):
     """The entries of a layer in an order in which umoci, which knows but one, does as specified.
 
     layer.md, "Whiteouts": they act on lower layers alone, wherever they stand. umoci acts on them
     in their turn and spares what the layer has put before; but it follows what links it meets then.
-    So they come first; but where the layer has a directory of its own, they are looked up in that
-    one ("Change Types": it replaced what was there), so they come after it.
+    So they come first; but where the layer has a directory of its own in the place of something
+    else of the layers *below*, they are looked up in that one, so they come after it.
     """
-    own = {item.name for item in items if item.kind == tarfile.DIRTYPE}
+    others = {item.name for lower in below for item in lower if item.kind != tarfile.DIRTYPE}
+    own = others & {item.name for item in items if item.kind == tarfile.DIRTYPE}
     first, last, entries = [], [], []
     for item in items:
         folder, _, name = item.name.rpartition("/")
@@ -133,9 +134,8 @@ def comparable(snapshot: Snapshot, stack) -> Snapshot:
     Nor the mode and owner of a directory that took the place of something else without an entry
     of its own: umoci 0.6 gives it those of what it replaced, an overlay those of a new directory.
     """
-    items = [item for layer_items in stack for item in layer_items]
-    folders = {item.name for item in items if item.kind == tarfile.DIRTYPE}
-    others = {item.name for item in items} - folders
+    last = {item.name: item.kind for layer_items in stack for item in layer_items}
+    others = {name for name, kind in last.items() if kind != tarfile.DIRTYPE}
 
     def without_chance(path, entry):
         if entry.kind == "file":
@@ -174,7 +174,7 @@ def test_random_layers_merge_as_umoci_unpacks_them(stack):
     mine = unless_refused(ours, MalformedLayer, stack)
     other = unless_refused(theirs, RuntimeError, stack)
     found = compare(mine, other, stack)
-    ordered = [as_umoci_applies(items) for items in stack]
+    ordered = [as_umoci_applies(items, stack[:number]) for number, items in enumerate(stack)]
     if found and ordered != stack:
         event("decided by layer.md, Whiteouts: they act on lower layers, wherever they stand")
         other = unless_refused(theirs, RuntimeError, ordered)
