@@ -9,7 +9,7 @@ import errno
 import math
 import os
 import stat
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from fs.errors import FSError
 
@@ -30,6 +30,16 @@ _CHUNK = 1 << 20
 _READ_BY_ALL = 0o444
 _UNIX = ("basic", "lstat", "link")
 _OTHERS = ("basic", "details", "access", "link")
+# What opening says of a file or directory that was listed, and is gone or something else now.
+_SWAPPED = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.EINVAL}
+
+
+class _Identity(NamedTuple):
+    """Which version of which file: device, inode, time of change in nanoseconds."""
+
+    device: int
+    inode: int
+    modified: int
 
 
 class Source(Protocol):
@@ -117,8 +127,8 @@ class FolderSource:
         self._listed: dict[bytes, dict[bytes, Node]] = {}
         self._matched: dict[bytes, Matched] = {b"": ()}
         self._inodes: dict[tuple[int, int], Node] = {}
-        self._facts: dict[Node, tuple[int, int | None]] = {}
-        """Of a file: its size, and its time in nanoseconds where that is known."""
+        self._facts: dict[Node, tuple[int, _Identity | None]] = {}
+        """Of a file: its size, and which inode it was, where the file system has inodes."""
         self.skipped: list[str] = []
         """Sockets, which no image can hold."""
 
@@ -136,16 +146,18 @@ class FolderSource:
     def read(self, path: bytes, node: Node) -> Iterator[bytes]:
         """See `Source`. Raises `BuildError` for a file that cannot be read, or that changed."""
         shown = os.fsdecode(path)
-        left, modified = self._facts[node]
+        left, listed = self._facts[node]
         try:
             with self._fs.openbin(shown) as file:
+                if _identity(file) not in {listed, None}:
+                    raise _changed(shown)
                 # What is asked for is allocated: a small file must not cost a large chunk.
                 while left > 0 and (chunk := file.read(min(left, _CHUNK))):
                     left -= len(chunk)
                     yield chunk
                 # A file that has grown is known by its time; whoever wants the bytes counts them.
-                if _modified(file) not in {modified, None}:
-                    raise BuildError(f"{shown}: it changed while the build read the context")
+                if _identity(file) not in {listed, None}:
+                    raise _changed(shown)
         except (OSError, FSError) as error:
             raise _unreadable(shown, error) from None
 
@@ -200,7 +212,8 @@ class FolderSource:
         if kind is Kind.SYMLINK:
             node.target = os.fsencode(info.target or "")
         elif kind is Kind.FILE:
-            self._facts[node] = (raw["st_size"] if raw else info.size, raw.get("st_mtime_ns"))
+            identity = _Identity(*inode, raw["st_mtime_ns"]) if raw else None
+            self._facts[node] = (raw["st_size"] if raw else info.size, identity)
         elif kind in {Kind.CHAR, Kind.BLOCK}:
             device = raw.get("st_rdev", 0)
             node.device = (os.major(device), os.minor(device))
@@ -300,15 +313,22 @@ def _seconds(info: Info, raw: Mapping[str, Any]) -> int:
     return math.floor(float(str(modified))) if modified else 0
 
 
-def _modified(file: Any) -> int | None:
+def _identity(file: Any) -> _Identity | None:
     try:
-        return os.fstat(file.fileno()).st_mtime_ns
+        status = os.fstat(file.fileno())
     except (OSError, AttributeError, ValueError):
         return None  # no file of this machine
+    return _Identity(status.st_dev, status.st_ino, status.st_mtime_ns)
+
+
+def _changed(shown: str) -> BuildError:
+    return BuildError(f"{shown}: it changed while the build read the context")
 
 
 def _unreadable(shown: str, error: Exception) -> BuildError:
     cause = getattr(error, "exc", None) or error  # what PyFilesystem's errors come from
+    if getattr(cause, "errno", None) in _SWAPPED:
+        return _changed(shown)
     reason = getattr(cause, "strerror", None) or cause
     denied = getattr(cause, "errno", None) in {errno.EACCES, errno.EPERM}
     advice = "; make it readable, or exclude it" if denied else ""

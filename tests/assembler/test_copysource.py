@@ -96,8 +96,91 @@ def test_a_file_that_changes_meanwhile_is_noticed(tmp_path):
     found = source(tmp_path)
     node = found.names(b"")[b"f"]
     (tmp_path / "f").unlink()
-    with pytest.raises(BuildError, match="f: it cannot be read"):
+    with pytest.raises(BuildError, match="f: it changed while"):
         list(found.read(b"f", node))
+
+
+@pytest.fixture
+def outside(tmp_path_factory):
+    """A file that is none of the context's."""
+    folder = tmp_path_factory.mktemp("outside")
+    (folder / "f").write_bytes(b"secret")
+    (folder / "sub").mkdir()
+    (folder / "sub" / "f").write_bytes(b"secret")
+    return folder
+
+
+def swap_file(context, outside):
+    (context / "d" / "f").unlink()
+    (context / "d" / "f").symlink_to(outside / "f")
+
+
+def swap_parent(context, outside):
+    (context / "d").rename(context / "gone")
+    (context / "d").symlink_to(outside)
+
+
+def swap_for_a_pipe(context, outside):
+    (context / "d" / "f").unlink()
+    os.mkfifo(context / "d" / "f")
+
+
+def swap_for_another(context, outside):
+    other = context / "d" / "other"
+    os.utime(context / "d" / "f", ns=(5, 5))
+    other.write_bytes(b"inside")
+    os.utime(other, ns=(5, 5))
+    other.rename(context / "d" / "f")
+
+
+def remove(context, outside):
+    (context / "d" / "f").unlink()
+
+
+@pytest.mark.parametrize("swap", [swap_file, swap_for_a_pipe, swap_for_another, remove])
+def test_what_is_swapped_after_the_listing_is_not_read(tmp_path, outside, swap):
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "f").write_bytes(b"inside")
+    found = source(tmp_path)
+    node = found.names(b"d")[b"f"]
+    swap(tmp_path, outside)
+    with pytest.raises(BuildError, match="^d/f: it changed while the build read the context$"):
+        list(found.read(b"d/f", node))
+
+
+def test_a_parent_that_is_swapped_for_a_link_is_not_followed(tmp_path, outside):
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "f").write_bytes(b"inside")
+    found = source(tmp_path)
+    node = found.names(b"d")[b"f"]
+    swap_parent(tmp_path, outside)
+    # The directory that was listed is still open.
+    assert b"".join(found.read(b"d/f", node)) == b"inside"
+    found.names(b"")
+    (tmp_path / "other").mkdir()
+    found.names(b"other")
+    with pytest.raises(BuildError, match="it changed while the build read the context"):
+        list(found.read(b"d/f", node))
+
+
+def test_a_directory_that_is_swapped_for_a_link_is_not_listed(tmp_path, outside):
+    (tmp_path / "d" / "sub").mkdir(parents=True)
+    found = source(tmp_path)
+    assert list(found.names(b"")) == [b"d"]
+    swap_parent(tmp_path, outside)
+    for folder in (b"d", b"d/sub"):
+        with pytest.raises(BuildError, match="it changed while the build read the context"):
+            found.names(folder)
+
+
+def test_a_folder_closes_what_it_opened(tmp_path):
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "f").write_bytes(b"x")
+    before = len(os.listdir("/proc/self/fd"))
+    with Folder(str(tmp_path)) as folder, folder.openbin("/d/f") as file:
+        assert file.read() == b"x"
+        assert list(folder.scandir("/"))
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_a_closed_file_is_not_readable():
