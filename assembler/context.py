@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -12,12 +13,13 @@ from fs import open_fs
 from fs.errors import FSError, ResourceNotFound
 
 from assembler.archives import is_archive, read_archive
-from assembler.copysource import FolderSource
+from assembler.copysource import FolderSource, resolve, unreadable
 from assembler.dockerfile.globs import GlobError
 from assembler.dockerfile.ignore import Rules
 from assembler.errors import BuildError
 from assembler.folder import Folder
 from layers.imagefs import ImageFS
+from layers.regular import read_regular
 from layers.spool import Spool
 from layers.tree import Tree
 
@@ -32,6 +34,7 @@ DOCKERFILE = "Dockerfile"
 _IGNORE = ".dockerignore"
 _TEXT_LIMIT = 10_000_000
 _CHUNK = 1 << 20
+_OWN_DESCRIPTORS = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +66,20 @@ class Context:
         if self.piped is not None:
             return BuildFile(self.piped, DOCKERFILE, Rules(), _IGNORE)
         if wanted == "-":
-            text, name, beside = _limited(_stdin(_TEXT_LIMIT), "-"), DOCKERFILE, None
-        elif wanted is not None and self.folder is not None:
+            text, name = _limited(_stdin(_TEXT_LIMIT), "-"), DOCKERFILE
+            return BuildFile(text, name, *self._rules(None))
+        if wanted is not None and self.folder is not None:
             path = Path(wanted)
-            text, name = _read_file(path), path.name
-            beside = path.with_name(f"{path.name}.dockerignore")
-        else:
-            name = wanted or DOCKERFILE
-            found = self.read(name)
-            if found is None:
-                raise BuildError(f"{self.name}/{name}: there is no such Dockerfile; name it by -f")
-            text = found
-            beside = self.folder / f"{name}.dockerignore" if self.folder else None
-        return BuildFile(text, Path(name).name, *self._rules(beside))
+            text = _read_named(path)
+            with Folder(str(path.parent)) as folder:
+                beside = Context(folder, str(path.parent)).read(f"{path.name}.dockerignore")
+            return BuildFile(text, path.name, *self._rules(beside, f"{path.name}.dockerignore"))
+        name = wanted or DOCKERFILE
+        found = self.read(name)
+        if found is None:
+            raise BuildError(f"{self.name}/{name}: there is no such Dockerfile; name it by -f")
+        beside = self.read(f"{name}.dockerignore") if self.folder else None
+        return BuildFile(found, Path(name).name, *self._rules(beside, f"{name}.dockerignore"))
 
     def source(self, rules: Rules, ignore_name: str = _IGNORE) -> FolderSource:
         """Return what COPY reads."""
@@ -87,21 +91,39 @@ class Context:
         return FolderSource(self.fs, rules, f"the build context {name!r}", ignore_name)
 
     def read(self, path: str) -> bytes | None:
-        """Return a text of the context, `None` if it is not there."""
+        """Return a text of the context, `None` if it is not there.
+
+        Links are followed inside the context; one that leads elsewhere is a `BuildError`.
+        """
         try:
-            with self.fs.openbin(path) as file:
+            with self.fs.openbin(self._resolved(path)) as file:
                 return _limited(file.read(_TEXT_LIMIT + 1), path)
         except ResourceNotFound:
             return None
         except (OSError, FSError) as error:
-            raise BuildError(f"{path}: it cannot be read ({error})") from None
+            raise unreadable(path, error) from None
 
-    def _rules(self, beside: Path | None) -> tuple[Rules, str]:
-        text, name = None, _IGNORE
-        if beside is not None and beside.is_file():
-            text, name = _read_file(beside), beside.name
+    def _resolved(self, path: str) -> str:
+        """Return where *path* leads in a folder of this machine; other file systems know that."""
+        if not isinstance(self.fs, Folder) or not self.fs.has_link(path):
+            return path
+        source = FolderSource(self.fs, Rules(), "the build context", _IGNORE)
+        try:
+            where, node = resolve(source, os.fsencode(path))
+        except BuildError:
+            node = None
+        if node is None:
+            raise BuildError(
+                f"{path}: a symbolic link on its way leads to nothing in the context {self.name}; "
+                "links are not followed out of it: copy the file into it, or name a Dockerfile by "
+                "-f"
+            )
+        return os.fsdecode(where)
+
+    def _rules(self, text: bytes | None, name: str = _IGNORE) -> tuple[Rules, str]:
+        """Parse the patterns of the file *name*, or of the context's own where *text* is `None`."""
         if text is None:
-            text = self.read(_IGNORE) or b""
+            text, name = self.read(_IGNORE) or b"", _IGNORE
         try:
             return Rules.parse(text.decode("utf-8", "surrogateescape")), name
         except GlobError as error:
@@ -152,10 +174,13 @@ def _stdin(limit: int) -> bytes:
     return sys.stdin.buffer.read(limit + 1)
 
 
-def _read_file(path: Path) -> bytes:
+def _read_named(path: Path) -> bytes:
+    """Read a Dockerfile that the user named: links are followed, shells' pipes are read."""
     try:
-        with path.open("rb") as stream:
-            return _limited(stream.read(_TEXT_LIMIT + 1), str(path))
+        if str(path).startswith(_OWN_DESCRIPTORS):
+            with path.open("rb") as stream:
+                return _limited(stream.read(_TEXT_LIMIT + 1), str(path))
+        return _limited(read_regular(path, _TEXT_LIMIT), str(path))
     except FileNotFoundError:
         raise BuildError(f"{path}: there is no such Dockerfile; check -f") from None
     except OSError as error:

@@ -159,7 +159,7 @@ class FolderSource:
                 if _identity(file) not in {listed, None}:
                     raise _changed(shown)
         except (OSError, FSError) as error:
-            raise _unreadable(shown, error) from None
+            raise _failed(shown, error) from None
 
     def readable(self, path: bytes, node: Node) -> bool:
         """See `Source`. Where the mode lets everybody read, nobody is asked."""
@@ -182,7 +182,7 @@ class FolderSource:
             scanned = self._fs.scandir(folder or "/", namespaces=self._namespaces)
             infos = {os.fsencode(info.name): info for info in scanned}
         except (OSError, FSError) as error:
-            raise _unreadable(folder or ".", error) from None
+            raise _failed(folder or ".", error) from None
         for name in sorted(infos):
             shown = prefix + os.fsdecode(name)
             excluded, state = self._rules.match(shown, matched)
@@ -325,10 +325,16 @@ def _changed(shown: str) -> BuildError:
     return BuildError(f"{shown}: it changed while the build read the context")
 
 
-def _unreadable(shown: str, error: Exception) -> BuildError:
+def _failed(shown: str, error: Exception) -> BuildError:
+    """Return the error for a file or directory that was listed and cannot be opened."""
+    cause = getattr(error, "exc", None) or error
+    swapped = getattr(cause, "errno", None) in _SWAPPED
+    return _changed(shown) if swapped else unreadable(shown, error)
+
+
+def unreadable(shown: str, error: Exception) -> BuildError:
+    """Return the error for a file of a context that cannot be read, with what to do."""
     cause = getattr(error, "exc", None) or error  # what PyFilesystem's errors come from
-    if getattr(cause, "errno", None) in _SWAPPED:
-        return _changed(shown)
     reason = getattr(cause, "strerror", None) or cause
     denied = getattr(cause, "errno", None) in {errno.EACCES, errno.EPERM}
     advice = "; make it readable, or exclude it" if denied else ""

@@ -7,6 +7,7 @@ link.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
@@ -73,6 +74,15 @@ class Folder(OSFS):
         with convert_os_errors("openbin", path):
             descriptor = open_regular(name, directory=self._directory(folder), follow=False)
             return open(descriptor, "rb", buffering=0)
+
+    def has_link(self, path: str) -> bool:
+        """Return whether a name on *path*, or the last one, is a symbolic link."""
+        folder, _, name = path.strip("/").rpartition("/")
+        try:
+            status = os.stat(name, dir_fd=self._directory(folder), follow_symlinks=False)
+        except OSError as error:
+            return error.errno == errno.ENOTDIR
+        return stat.S_ISLNK(status.st_mode)
 
     def _directory(self, path: str) -> int:
         """Return a descriptor of the directory at *path*, which stays this thread's until the next.
