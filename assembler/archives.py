@@ -9,9 +9,11 @@ import zlib
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from assembler.copysource import ArchiveSource
 from assembler.errors import BuildError
 from layers.codec import CodecError, decompress
 from layers.errors import MalformedLayer
+from layers.kinds import Kind
 from layers.merge import LayerIndex, apply_layer
 from layers.spool import Spool
 from layers.tarheader import BLOCK, parse_header
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from layers.session import Session
+    from layers.tarindex import Entry
+    from layers.tree import Node
 
 _CHUNK = 1 << 18
 _OUTPUT = 1 << 20
@@ -44,11 +48,11 @@ def is_archive(spool: Spool) -> bool:
 
 
 @contextmanager
-def read_archive(spool: Spool, name: str, session: Session) -> Iterator[Tree]:
+def read_archive(spool: Spool, name: str, session: Session) -> Iterator[ArchiveSource]:
     """Unpack a tar into a tree, whose data can be read inside the context.
 
-    *name* is what errors call it. What a layer must not hold is refused here too; whiteouts have
-    nothing to remove.
+    *name* is what the source, and errors, call it. What a layer must not hold is refused here too;
+    whiteouts have nothing to remove.
     """
     with ExitStack() as stack:
         plain = stack.enter_context(Spool(session.store.area))
@@ -64,7 +68,13 @@ def read_archive(spool: Spool, name: str, session: Session) -> Iterator[Tree]:
             raise BuildError(f"{name}: the archive is damaged ({error})") from None
         except MalformedLayer as error:
             raise BuildError(f"{name}: the archive is malformed: {error.problem}") from None
-        yield tree
+        yield ArchiveSource(tree, name, _implied(tree, entries))
+
+
+def _implied(tree: Tree, entries: Iterable[Entry]) -> frozenset[Node]:
+    """Return the directories, the root apart, that are there because of what is in them."""
+    own = {tree.find(entry.path) for entry in entries if entry.kind is Kind.DIRECTORY}
+    return frozenset(node for _, node in tree.walk() if node.is_directory and node not in own)
 
 
 def _chunks(spool: Spool) -> Iterator[bytes]:

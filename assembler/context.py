@@ -162,8 +162,8 @@ def _piped(session: Session, stack: ExitStack) -> Context:
         session.limits.check("total_bytes", spool.size, "the context on standard input")
         session.check()
     if is_archive(spool):
-        tree = stack.enter_context(read_archive(spool, "standard input", session))
-        fs = stack.enter_context(ImageFS(tree, session.store.area, mtime=0))
+        archive = stack.enter_context(read_archive(spool, "standard input", session))
+        fs = stack.enter_context(ImageFS(archive.tree, session.store.area, mtime=0))
         return Context(fs, "context")
     text = _limited(spool.read_at(0, _TEXT_LIMIT + 1), "-")
     empty = stack.enter_context(ImageFS(Tree(), session.store.area, mtime=0))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from assembler.copysource import resolve
 from assembler.dockerfile.globs import GlobError, has_wildcards, match_path, unescape
@@ -19,7 +19,7 @@ from assembler.dockerfile.ignore import Rules
 from assembler.errors import BuildError
 from layers.changes import SizeChanged
 from layers.kinds import Kind
-from layers.tree import Node, show
+from layers.tree import Node, TreeError, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -43,6 +43,22 @@ class CopyOptions:
     """The time of directories that are made because they are missing."""
     replace: bool = False
     """Whether what is no directory gives way to one, as when an archive is unpacked."""
+    implied: frozenset[Node] = frozenset()
+    """Directories of an archive that it has no entry for: they change nothing that is there."""
+
+
+class NoMatch(BuildError):
+    """A pattern that nothing matches: no error where a COPY has other sources."""
+
+
+class Found(NamedTuple):
+    """Something that a COPY source means: its path with all links followed, and its own name.
+
+    What a link leads to is copied under the name of the link.
+    """
+
+    path: bytes
+    name: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +78,11 @@ class Item:
         return self.source.size(self.origin, self.original) if is_file else 0
 
 
-def matches(source: Source, pattern: str) -> list[bytes]:
-    """Return the paths that a COPY source means, links on the way followed.
+def matches(source: Source, pattern: str) -> list[Found]:
+    """Return what a COPY source means, links on the way and at the end followed.
 
-    Raises `BuildError` for a malformed pattern, and where there is nothing.
+    Raises `BuildError` for a malformed pattern, and where there is nothing; `NoMatch` for a pattern
+    with wildcards.
     """
     if ".." in _clean(pattern).split("/"):
         raise BuildError(f"{pattern} leads out of {source.name}; only what is in it can be copied")
@@ -81,7 +98,7 @@ def matches(source: Source, pattern: str) -> list[bytes]:
                 f"{pattern}: there is nothing of that name in {source.name}"
                 f"{source.why_missing(base)}"
             )
-        return [base]
+        return [Found(base, os.fsencode(unescape("/".join(fixed))).rpartition(b"/")[2])]
     found = []
     if node is not None and node.is_directory:
         depth = len(wild)
@@ -91,8 +108,8 @@ def matches(source: Source, pattern: str) -> list[bytes]:
             if expression.fullmatch(os.fsdecode(path[len(base) :].lstrip(b"/")))
         ]
     if not found:
-        raise BuildError(f"{pattern}: nothing in {source.name} matches")
-    return [resolve(source, path)[0] for path in found]
+        raise NoMatch(f"{pattern}: nothing in {source.name} matches")
+    return [Found(resolve(source, path)[0], path.rpartition(b"/")[2]) for path in found]
 
 
 def _paths(source: Source, base: bytes, depth: int) -> Iterator[bytes]:
@@ -105,18 +122,18 @@ def _paths(source: Source, base: bytes, depth: int) -> Iterator[bytes]:
 
 
 def plan(
-    source: Source, paths: Iterable[bytes], destination: str, tree: Tree, options: CopyOptions
+    source: Source, found: Iterable[Found], destination: str, tree: Tree, options: CopyOptions
 ) -> Iterator[Item]:
-    """Yield what copying *paths* of *source* to the absolute *destination* writes, in order.
+    """Yield what copying *found* of *source* to the absolute *destination* writes, in order.
 
     The items must be written as they come: what is yielded next depends on the tree. Raises
     `BuildError`, or `TreeError`, for a destination that cannot be.
     """
-    for path in paths:
+    for path, name in found:
         node = resolve(source, path)[1]
         if node is None:
             raise BuildError(f"{show(path)}: it is not in {source.name} any more")
-        target = _target(tree, destination, path, node)
+        target = _target(tree, destination, name, node)
         yield from _missing(source, tree, target if node.is_directory else _up(target), options)
         copier = _Copier(source, tree, options)
         if node.is_directory:
@@ -126,13 +143,13 @@ def plan(
             yield copier.entry(path, node, target)
 
 
-def _target(tree: Tree, destination: str, path: bytes, node: Node) -> bytes:
-    """Return where *path* goes: into the destination if that is a directory, else to it."""
+def _target(tree: Tree, destination: str, name: bytes, node: Node) -> bytes:
+    """Return where *node* goes: into the destination if that is a directory, else to it."""
     names = tree.resolve(os.fsencode(destination))
     there = tree.find(b"/".join(names), follow=False)
     into = destination.endswith(("/", "/.")) or (there is not None and there.is_directory)
     if into and not node.is_directory:
-        names = (*names, path.rpartition(b"/")[2])
+        names = (*names, name)
     return b"/".join(names)
 
 
@@ -203,11 +220,44 @@ class _Copier:
         self._options = options
         self._copies: dict[Node, Node] = {}
         self._folder: tuple[bytes, Node | None] = (b"", tree.root)
+        # Where directories of the source are in the image, if not under the same names.
+        self._moved: dict[bytes, bytes] = {}
 
     def children(self, origin: bytes, target: bytes) -> Iterator[Item]:
         """Yield what is in the directory at *origin*."""
         for inner, node in below(self._source, origin, self._options.exclude):
-            yield self.entry(join(origin, inner), node, join(target, inner))
+            path = self._place(inner, node, target)
+            if node not in self._options.implied:
+                yield self.entry(join(origin, inner), node, path)
+            elif not self._is_there(inner, path):
+                made = Node(Kind.DIRECTORY, 0o755, mtime=self._options.made)
+                yield Item(self._source, b"", path, made, made)
+
+    def _place(self, inner: bytes, node: Node, target: bytes) -> bytes:
+        """Return where *inner* goes."""
+        if not self._moved:
+            return join(target, inner)
+        folder, _, name = inner.rpartition(b"/")
+        moved = self._moved.get(folder)
+        if moved is None:
+            return join(target, inner)
+        path = join(moved, name)
+        if node.is_directory:
+            self._moved[inner] = path
+        return path
+
+    def _is_there(self, inner: bytes, path: bytes) -> bool:
+        """Whether a directory is at *path*, or where a link there leads: the place of *inner*."""
+        try:
+            names = self._tree.resolve(path)
+        except TreeError:
+            return False  # a loop, which gives way
+        there = self._tree.find(b"/".join(names), follow=False)
+        if there is None or not there.is_directory:
+            return False
+        if b"/".join(names) != path:
+            self._moved[inner] = b"/".join(names)
+        return True
 
     def entry(self, origin: bytes, node: Node, path: bytes) -> Item:
         """Return one item, checked against what is at *path*."""

@@ -78,11 +78,11 @@ class TreeSource:
 
     def __init__(self, tree: Tree, name: str) -> None:
         self.name = name
-        self._tree = tree
+        self.tree = tree
 
     def names(self, path: bytes) -> Mapping[bytes, Node]:
         """See `Source`."""
-        node = self._tree.find(path, follow=False)
+        node = self.tree.find(path, follow=False)
         if node is None or not node.is_directory:
             return {}
         return {name: node.children[name] for name in sorted(node.children)}
@@ -105,7 +105,15 @@ class TreeSource:
 
     def subtree(self, path: bytes) -> Tree:
         """Return the directory at *path* as a tree, which shares its nodes with this one."""
-        return Tree(self._tree.find(path, follow=False))
+        return Tree(self.tree.find(path, follow=False))
+
+
+class ArchiveSource(TreeSource):
+    """What is in an archive. *implied* directories have no entry of their own in it."""
+
+    def __init__(self, tree: Tree, name: str, implied: frozenset[Node]) -> None:
+        super().__init__(tree, name)
+        self.implied = implied
 
 
 class FolderSource:
@@ -254,7 +262,7 @@ class TextSource:
 def resolve(source: Source, path: bytes) -> tuple[bytes, Node | None]:
     """Follow the links on *path*, its last one too; return where it ends and what is there.
 
-    Raises `BuildError` for loops and for links that leave the source.
+    The source's root is its own parent, as that of any file system. Raises `BuildError` for loops.
     """
     todo = _parts(path)
     names: list[bytes] = []
@@ -263,12 +271,7 @@ def resolve(source: Source, path: bytes) -> tuple[bytes, Node | None]:
     while todo:
         name = todo.pop()
         if name == b"..":
-            if not names:
-                raise BuildError(
-                    f"{os.fsdecode(path)} leads out of {source.name}; only what is in it can be "
-                    "copied"
-                )
-            names.pop()
+            del names[-1:]
             continue
         child = source.names(b"/".join(names)).get(name)
         if child is not None and child.kind is Kind.SYMLINK:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from assembler.chmod import Chmod
-from assembler.copying import CopyOptions, matches, plan, write
+from assembler.copying import CopyOptions, Found, NoMatch, below, matches, plan, write
 from assembler.copysource import TextSource
 from assembler.dockerfile import instructions as ast
-from assembler.dockerfile.globs import GlobError
+from assembler.dockerfile.globs import GlobError, has_wildcards
 from assembler.dockerfile.ignore import Rules
 from assembler.errors import BuildError
 from assembler.users import resolve_owner
@@ -18,11 +18,9 @@ from assembler.users import resolve_owner
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from assembler.copysource import Source
+    from assembler.copysource import ArchiveSource, Source
     from layers.changes import Changes
     from layers.tree import Tree
-
-_EVERYTHING = "**"
 
 
 class Supplies(Protocol):
@@ -32,12 +30,16 @@ class Supplies(Protocol):
         """Return what COPY in stage *stage* reads: the context, or what `--from` names."""
         ...
 
-    def unpack(self, source: Source, path: bytes) -> Source | None:
+    def unpack(self, source: Source, path: bytes) -> ArchiveSource | None:
         """Return what is in the archive at *path*; `None` if it is no archive."""
         ...
 
     def download(self, url: str, checksum: str) -> Source:
         """Return a source that holds what *url* gives under its name, and nothing else."""
+        ...
+
+    def warn(self, text: str) -> None:
+        """Tell a person of what is not right but does not stop the build."""
         ...
 
 
@@ -51,10 +53,10 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Paths of one source, all copied in the same way."""
+    """Things of one source, all copied in the same way."""
 
     source: Source
-    paths: list[bytes]
+    found: list[Found]
     options: CopyOptions
 
 
@@ -77,32 +79,45 @@ def copy_step(
         )
     except GlobError as error:
         raise BuildError(f"--exclude: {error}") from None
-    if isinstance(instruction, ast.Add):
-        parts = list(_added(instruction, supplies, stage, options))
-    else:
-        parts = list(_copied(instruction, supplies, stage, options))
+    parts: list[Part] = []
+    missed: list[NoMatch] = []
+    for pattern in instruction.sources:
+        try:
+            parts += _found(pattern, instruction, supplies, stage, options)
+        except NoMatch as error:
+            missed.append(error)
+    if missed and not parts and not instruction.inline:
+        raise missed[0]
+    for miss in missed:
+        supplies.warn(f"{miss}; it was left out")
     for inline in instruction.inline:
         source = TextSource(inline.name, inline.text, times.made)
-        parts.append(Part(source, [os.fsencode(inline.name)], options))
-    _check_destination(sum(len(part.paths) for part in parts), destination, instruction, tree)
+        name = os.fsencode(inline.name)
+        parts.append(Part(source, [Found(name, name)], options))
+    _check_destination(sum(len(part.found) for part in parts), destination, instruction, tree)
     return parts
 
 
 def write_parts(parts: list[Part], destination: str, tree: Tree, changes: Changes) -> None:
     """Write what `copy_step` found."""
     for part in parts:
-        write(plan(part.source, part.paths, destination, tree, part.options), changes)
+        write(plan(part.source, part.found, destination, tree, part.options), changes)
 
 
-def _copied(
-    instruction: ast.Copy, supplies: Supplies, stage: int, options: CopyOptions
-) -> Iterator[Part]:
+def _found(
+    pattern: str,
+    instruction: ast.Copy | ast.Add,
+    supplies: Supplies,
+    stage: int,
+    options: CopyOptions,
+) -> list[Part]:
+    """Return what one source of *instruction* means."""
+    if isinstance(instruction, ast.Add):
+        return list(_added(pattern, instruction, supplies, stage, options))
     source = supplies.source(instruction.origin, stage)
-    for pattern in instruction.sources:
-        if instruction.parents:
-            yield _with_parents(source, pattern, instruction.exclude, options)
-        else:
-            yield Part(source, matches(source, pattern), options)
+    if instruction.parents:
+        return [_with_parents(source, pattern, instruction.exclude, options)]
+    return [Part(source, matches(source, pattern), options)]
 
 
 def _with_parents(
@@ -116,38 +131,41 @@ def _with_parents(
     if not kept or kept == ".":
         raise BuildError(f"{pattern}: name what is to be copied, after /./ if that is there")
     try:
-        rules = Rules.of([_EVERYTHING, f"!{kept}", *exclude])
+        rules = Rules.selecting(kept, exclude)
     except GlobError as error:
         raise BuildError(f"pattern {pattern}: {error}") from None
-    options = replace(options, exclude=rules)
-    return Part(source, matches(source, pivot or "."), options)
+    found = matches(source, pivot or ".")
+    if not any(True for item in found for _ in below(source, item.path, rules)):
+        wild = has_wildcards(kept)
+        raise (NoMatch if wild else BuildError)(f"{pattern}: nothing in {source.name} matches")
+    return Part(source, found, replace(options, exclude=rules))
 
 
 def _added(
-    instruction: ast.Add, supplies: Supplies, stage: int, options: CopyOptions
+    pattern: str, instruction: ast.Add, supplies: Supplies, stage: int, options: CopyOptions
 ) -> Iterator[Part]:
     source = supplies.source("", stage)
-    for pattern in instruction.sources:
-        if pattern.startswith(("http://", "https://")):
-            fetched = supplies.download(pattern, instruction.checksum)
-            unpack = bool(instruction.unpack)
-            yield from _unpacked(fetched, matches(fetched, "*"), supplies, unpack, options)
-        elif instruction.checksum:
-            raise BuildError("--checksum is for URLs; a local file is checked by nobody")
-        else:
-            unpack = instruction.unpack is not False
-            yield from _unpacked(source, matches(source, pattern), supplies, unpack, options)
+    if pattern.startswith(("http://", "https://")):
+        fetched = supplies.download(pattern, instruction.checksum)
+        unpack = bool(instruction.unpack)
+        yield from _unpacked(fetched, matches(fetched, "*"), supplies, unpack, options)
+    elif instruction.checksum:
+        raise BuildError("--checksum is for URLs; a local file is checked by nobody")
+    else:
+        unpack = instruction.unpack is not False
+        yield from _unpacked(source, matches(source, pattern), supplies, unpack, options)
 
 
 def _unpacked(
-    source: Source, paths: list[bytes], supplies: Supplies, unpack: bool, options: CopyOptions
+    source: Source, found: list[Found], supplies: Supplies, unpack: bool, options: CopyOptions
 ) -> Iterator[Part]:
-    for path in paths:
-        archive = supplies.unpack(source, path) if unpack else None
+    for item in found:
+        archive = supplies.unpack(source, item.path) if unpack else None
         if archive is None:
-            yield Part(source, [path], options)
+            yield Part(source, [item], options)
         else:
-            yield Part(archive, [b""], replace(options, replace=True))
+            unpacked = replace(options, mode=None, replace=True, implied=archive.implied)
+            yield Part(archive, [Found(b"", b"")], unpacked)
 
 
 def _check_destination(

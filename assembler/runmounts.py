@@ -7,7 +7,7 @@ import posixpath
 from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from assembler.copying import CopyOptions, plan, write
+from assembler.copying import CopyOptions, Found, plan, write
 from assembler.copysource import TreeSource, resolve
 from assembler.copystep import Part
 from assembler.dockerfile.mounts import BindMount, CacheMount, SecretMount, SshMount, TmpfsMount
@@ -55,7 +55,7 @@ class Bind:
     @property
     def part(self) -> Part:
         """The same as something to be copied, whose digest can be told."""
-        return Part(self.source, [self.path], CopyOptions())
+        return Part(self.source, [Found(self.path, b"")], CopyOptions())
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ def bound_tree(bind: Bind, begin: Callable[[Tree], Changes]) -> BoundTree:
             node.mode, node.uid, node.gid = bind.node.mode, bind.node.uid, bind.node.gid
             node.mtime, node.xattrs = bind.node.mtime, bind.node.xattrs
         with begin(tree) as changes:
-            write(plan(bind.source, [bind.path], "/", tree, CopyOptions()), changes)
+            write(plan(bind.source, [Found(bind.path, name)], "/", tree, CopyOptions()), changes)
             if not changes.empty:
                 changes.finish()
     return BoundTree(bind.target, tree, b"" if whole else name, bind.readonly)

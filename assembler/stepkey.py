@@ -80,13 +80,15 @@ class CopyInputs:
         """Describe everything below the part's paths, in order."""
         names: dict[Node, int] = {}
         listing: list[list[Any]] = []
-        for root in part.paths:
-            listing.append([root.hex()])
+        for root, name in part.found:
+            listing.append([root.hex(), name.hex()])
             for inner, node in _copied(part, root):
                 if node.kind is Kind.FILE:
                     path = join(root, inner) if inner else root
                     self._files.setdefault(node, (part.source, path))
-                listing.append([*_described(inner, node), names.setdefault(node, len(names))])
+                implied = node in part.options.implied
+                number = names.setdefault(node, len(names))
+                listing.append([*_described(inner, node), implied, number])
         return listing
 
     def check_readable(self) -> None:

@@ -11,7 +11,7 @@ from assembler.archives import is_archive, read_archive
 from assembler.assembling import open_tree
 from assembler.commands import Commands
 from assembler.context import open_context
-from assembler.copysource import TreeSource
+from assembler.copysource import ArchiveSource, TreeSource
 from assembler.downloads import download
 from assembler.errors import BuildError, SandboxError
 from assembler.hands import Replayed
@@ -172,7 +172,7 @@ class Workplace:
             return self._folder(reference, origin)
         return TreeSource(self.open(reference, self.wanted)[1], f"the image {origin}")
 
-    def unpack(self, source: Source, path: bytes) -> Source | None:
+    def unpack(self, source: Source, path: bytes) -> ArchiveSource | None:
         """See `Supplies`."""
         folder, _, name = path.rpartition(b"/")
         node = source.names(folder).get(name) if path else None
@@ -184,14 +184,17 @@ class Workplace:
         if not is_archive(spool):
             return None
         shown = path.decode("utf-8", "backslashreplace")
-        tree = self.stack.enter_context(read_archive(spool, shown, self.session))
-        return TreeSource(tree, shown)
+        return self.stack.enter_context(read_archive(spool, shown, self.session))
 
     def download(self, url: str, checksum: str) -> Source:
         """See `Supplies`."""
         spool = self.stack.enter_context(Spool(self.session.store.area))
         tree = download(url, checksum, spool, self.session, needs_checksum=self.needs_checksums)
         return TreeSource(tree, url)
+
+    def warn(self, text: str) -> None:
+        """See `Supplies`."""
+        self.progress.warn(text)
 
     def _folder(self, path: Path, name: str) -> FolderSource:
         if path not in self._folders:

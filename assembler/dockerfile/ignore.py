@@ -33,6 +33,8 @@ class Rules:
     """Patterns in order."""
 
     rules: tuple[Rule, ...] = ()
+    final: int = 0
+    """What so many rules from the beginning on exclude, no later one takes back."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -58,6 +60,12 @@ class Rules:
                 raise GlobError(f"pattern {pattern!r}: {error}") from None
         return cls(tuple(rules))
 
+    @classmethod
+    def selecting(cls, pattern: str, exclude: Iterable[str]) -> Self:
+        """Return rules that exclude all but *pattern*, and of that what *exclude* says."""
+        selection = cls.of(["**", f"!{pattern}"]).rules
+        return cls((*selection, *cls.of(exclude).rules), len(selection))
+
     @property
     def takes_back(self) -> bool:
         """Whether there are exceptions, so that an excluded directory has to be looked into."""
@@ -70,15 +78,17 @@ class Rules:
         the top).
         """
         found: list[bool] = []
-        excluded = False
+        excluded = left_out = False
         for index, rule in enumerate(self.rules):
+            if index == self.final:
+                excluded, left_out = False, excluded
             matches = bool(parent and parent[index])
             if not matches and rule.takes_back == excluded:
                 matches = rule.regex.fullmatch(path) is not None
             found.append(matches)
             if matches:
                 excluded = not rule.takes_back
-        return excluded, tuple(found)
+        return excluded or left_out, tuple(found)
 
     def reason(self, path: str) -> str | None:
         """Return the pattern that excludes *path*, or `None`."""

@@ -9,7 +9,7 @@ import pytest
 from trees import directory, file, link, tree
 
 from assembler.chmod import Chmod
-from assembler.copying import CopyOptions
+from assembler.copying import CopyOptions, Found
 from assembler.copysource import FolderSource, TreeSource
 from assembler.copystep import Part
 from assembler.dockerfile.ignore import Rules
@@ -37,7 +37,8 @@ def folder(tmp_path):
 
 def part(folder, paths=(b"",), options=None, ignore=()):
     source = FolderSource(Folder(str(folder)), Rules.of(ignore), "the context", ".dockerignore")
-    return Part(source, list(paths), options or CopyOptions())
+    found = [Found(path, path.rpartition(b"/")[2]) for path in paths]
+    return Part(source, found, options or CopyOptions())
 
 
 def keys(folder, *said, before=BEFORE, **given):
@@ -133,7 +134,7 @@ def test_owners_attributes_and_devices_of_a_stage_change_the_shape():
         device.device = (1, 3)
         change(node, device)
         source = TreeSource(tree(f=node, c=device, l=link("f")), "a stage")
-        return CopyInputs(BEFORE, [Part(source, [b""], CopyOptions())]).shape
+        return CopyInputs(BEFORE, [Part(source, [Found(b"", b"")], CopyOptions())]).shape
 
     changes = [
         lambda node, device: None,
@@ -242,7 +243,7 @@ class Closed(TreeSource):
 def test_files_that_may_not_be_read_are_named_at_once():
     def check(*names):
         source = Closed(tree(**{name: file(b"x") for name in names}), "it")
-        CopyInputs(BEFORE, [Part(source, [b""], CopyOptions())]).check_readable()
+        CopyInputs(BEFORE, [Part(source, [Found(b"", b"")], CopyOptions())]).check_readable()
 
     check("open")
     with pytest.raises(BuildError, match=r"^a: it cannot be read \(Permission denied\); make it"):
@@ -256,7 +257,7 @@ def test_files_that_may_not_be_read_are_named_at_once():
 def test_excluded_files_need_not_be_readable():
     source = Closed(tree(open=file(b"x"), a=directory(b=file(b"y"))), "it")
     options = replace(CopyOptions(), exclude=Rules.of(["a"]))
-    CopyInputs(BEFORE, [Part(source, [b""], options)]).check_readable()
+    CopyInputs(BEFORE, [Part(source, [Found(b"", b"")], options)]).check_readable()
 
 
 def test_keys_of_steps_depend_on_all_before_them():
