@@ -4,7 +4,8 @@ The package knows nothing of Golem, Dockerfiles or terminals and can be used alo
 (pure data) to the edge (I/O):
 
     digest, reference, descriptor, image     the words of the specifications, as types
-    kinds, tarheader, sparse, tarindex       one pass over a layer tar -> `Entry` records
+    kinds, tarheader, tarnames, sparse, tarindex
+                                             one pass over a layer tar -> `Entry` records
     tree, merge                              entries of all layers -> one `Tree`
     imagefs                                  the `Tree` as a PyFilesystem, copy on write
     tarwriter, tarstream                     the `Tree` -> spans of tar bytes -> a pipe

@@ -26,7 +26,8 @@ from layers.kinds import Kind
 from layers.reference import Reference
 from layers.spool import Spool
 from layers.store import CHUNK
-from layers.tarindex import clean_path, index_layer
+from layers.tarindex import index_layer
+from layers.tarnames import clean_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,17 +14,16 @@ from layers.kinds import Kind
 from layers.limits import Limits
 from layers.sparse import MapReader, SparseFormat, SparseMap, pax_0, sparse_format
 from layers.tarheader import BLOCK, MTIME_MAX, parse_header
+from layers.tarnames import NAME_MAX, STARGZ_FILES, clean_path, is_clean, show_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from layers.sparse import Segment
 
-_NAME_MAX = 255
 _MAJOR_MAX = (1 << 12) - 1
 _MINOR_MAX = (1 << 20) - 1
 _ZEROS = bytes(BLOCK)
-_UNCLEAN_BEGINNINGS = (b"", b"/", b".")
 
 
 class Entry(NamedTuple):
@@ -110,7 +109,7 @@ class _Indexer:
         self._reader = reader
         self._layer = layer
         self._limits = limits
-        self._short_name = min(_NAME_MAX, limits.name_bytes)
+        self._short_name = min(NAME_MAX, limits.name_bytes)
         self._global_pax: dict[bytes, bytes] = _EMPTY_PAX
 
     def entries(self) -> Iterator[Entry]:
@@ -133,7 +132,7 @@ class _Indexer:
                 entry, position = self._entry(header, block, position, pending)
             except ValueError as error:
                 shown = pending.name if pending and pending.name else name
-                raise self._error(f"entry {_show(shown)}: {error}") from None
+                raise self._error(f"entry {show_name(shown)}: {error}") from None
             pending = None
             if entry is not None:
                 yield entry
@@ -226,7 +225,7 @@ class _Indexer:
         self, header: tarheader.RawHeader, block: bytes, pending: _Pending, name: bytes
     ) -> int:
         """Return where the entry's headers begin if a long name is all that is special about it."""
-        copyable = not self._global_pax and _is_copyable(header, block) and _is_clean(name)
+        copyable = not self._global_pax and _is_copyable(header, block) and is_clean(name)
         return pending.copy_from if copyable else -1
 
     def _sparse(
@@ -258,7 +257,7 @@ class _Indexer:
         segments: tuple[Segment, ...] | None,
     ) -> Entry | None:
         path = clean_path(name)
-        if path in _STARGZ_FILES:
+        if path in STARGZ_FILES:
             return None
         if len(path) > self._limits.name_bytes:
             self._limits.check("name_bytes", len(path), f"layer {self._layer}: a path")
@@ -273,7 +272,7 @@ class _Indexer:
         elif kind in (Kind.CHAR, Kind.BLOCK) and not _is_device(*device):
             raise ValueError(f"Linux has no device {device[0]}:{device[1]}")
         elif kind is Kind.FILE and size > self._limits.file_bytes:
-            what = f"layer {self._layer}: entry {_show(path)} of {size:,} bytes"
+            what = f"layer {self._layer}: entry {show_name(path)} of {size:,} bytes"
             self._limits.check("file_bytes", size, what)
         return Entry(
             path,
@@ -360,7 +359,7 @@ def _is_copyable(header: tarheader.RawHeader, block: bytes) -> bool:
         and (names == _NO_NAMES or (names == _ROOT_NAMES and header.uid == header.gid == 0))
         and _PLAIN_NUMBERS.match(block, 100) is not None
         and 0 <= header.mtime <= MTIME_MAX
-        and _is_clean(header.name)
+        and is_clean(header.name)
     )
 
 
@@ -372,45 +371,6 @@ def _is_one_path(records: list[tuple[bytes, bytes]], data: bytes) -> bool:
         and data.endswith(b"\n")
         and (len(records[0][1]) > 0)
     )
-
-
-def _is_clean(name: bytes) -> bool:
-    """Whether `clean_path` would return *name* as it is, and no reader would see it otherwise."""
-    return not (
-        name[:1] in _UNCLEAN_BEGINNINGS
-        or b"//" in name
-        or b"/./" in name
-        or b"/.." in name
-        or name.endswith(b"/.")
-        or name in _STARGZ_FILES
-    )
-
-
-_STARGZ_FILES = frozenset({b"stargz.index.json", b".prefetch.landmark", b".no.prefetch.landmark"})
-
-
-def clean_path(name: bytes) -> bytes:
-    """Return *name* without leading, doubled and trailing slashes and `.` components.
-
-    Raises `ValueError` for what no entry may be called.
-    """
-    if not name:
-        raise ValueError("its name is empty")
-    if b"\0" in name:
-        raise ValueError("its name holds a NUL byte")
-    parts = name.split(b"/")
-    if b".." in parts:
-        raise ValueError(f'{_show(name)} leaves the image (".." in its path)')
-    if b"" in parts or b"." in parts:
-        parts = [part for part in parts if part not in (b"", b".")]
-    if len(name) > _NAME_MAX and any(_is_too_long(part) for part in parts):
-        raise ValueError(f"a name has more than {_NAME_MAX} bytes, the most that Linux allows")
-    return b"/".join(parts)
-
-
-def _is_too_long(part: bytes) -> bool:
-    # A whiteout has no place on a disk; what it removes has.
-    return len(part.removeprefix(b".wh.")) > _NAME_MAX
 
 
 def _is_device(major: int, minor: int) -> bool:
@@ -426,8 +386,3 @@ def _unknown_type(typeflag: bytes) -> str:
         b"V": " (volume)",
     }
     return f"its type {typeflag!r}{named.get(typeflag, '')} is none that an image can hold"
-
-
-def _show(name: bytes) -> str:
-    text = name.decode("utf-8", "backslashreplace")
-    return f'"{text[:200]}"' if len(text) <= 200 else f'"{text[:200]}..."'

@@ -14,7 +14,7 @@ MODULES = sorted(p for name in ("layers", "assembler") for p in (ROOT / name).rg
 # From core to edge; a module imports from its own row and the rows above it, never from below.
 LAYERS = (
     {"errors", "kinds", "leftovers", "regular"},
-    {"digest", "limits", "tarheader", "tempfiles"},
+    {"digest", "limits", "tarheader", "tarnames", "tempfiles"},
     {"reference", "descriptor", "sparse", "codec"},
     {"tarindex"},
     {"image", "tree"},
@@ -43,6 +43,7 @@ PURE = {
     "limits",
     "kinds",
     "tarheader",
+    "tarnames",
     "sparse",
     "tree",
     "merge",

@@ -34,7 +34,8 @@ from support.layers import (
 from layers.errors import LimitExceeded, MalformedLayer
 from layers.kinds import Kind
 from layers.limits import Limits
-from layers.tarindex import clean_path, index_layer
+from layers.tarindex import index_layer
+from layers.tarnames import clean_path
 
 EXAMPLES = settings(max_examples=100, deadline=None, derandomize=True, database=None)
 GNU_MAGIC = b"ustar  \0"
