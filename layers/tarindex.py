@@ -46,7 +46,8 @@ class Entry(NamedTuple):
     offset: int
     """Where the file's data begin."""
     start: int
-    """Where the entry's headers begin, or -1 if they cannot be copied as they are."""
+    """Where the entry's headers begin, or -1 if headers, data and padding cannot be copied as they
+    are."""
     segments: tuple[Segment, ...] | None
     """Of a sparse file: its runs of data, stored one after another at `offset`."""
 
@@ -162,6 +163,8 @@ class _Indexer:
         offset = start + BLOCK
         if kind is Kind.FILE and name[-1:] != b"/":
             following = self._after(offset, size)
+            if following > self._reader.size:
+                copy_from = -1  # `umoci insert` ends a tar with the last file's last byte
             if copy_from >= 0 and len(name) <= self._short_name and size <= self._limits.file_bytes:
                 # Nearly every entry of nearly every layer: nothing about it needs a closer look.
                 return Entry(
@@ -204,6 +207,7 @@ class _Indexer:
                 kind = Kind.DIRECTORY
         else:
             following, size = offset, 0
+        is_padded = following <= self._reader.size
         entry = self._make(
             name,
             kind,
@@ -216,7 +220,7 @@ class _Indexer:
             (header.major, header.minor),
             tarheader.pax_xattrs(pax),
             offset,
-            self._copyable_from(header, block, pending, name),
+            self._copyable_from(header, block, pending, name) if is_padded else -1,
             segments,
         )
         return entry, following

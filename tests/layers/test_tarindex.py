@@ -576,9 +576,14 @@ def test_a_tar_that_is_cut_off_is_told(cut):
     refused(tar[:cut] if cut < 512 else tar[: 512 + cut], problem)
 
 
-def test_padding_after_the_last_file_may_be_missing():
-    (found,) = index(entry(file("a", b"x"))[:513])
-    assert found.size == 1
+@pytest.mark.parametrize("length", [513, 700, 1023])
+@pytest.mark.parametrize("name", ["a", "n" * 200])
+def test_padding_after_the_last_file_may_be_missing_and_is_not_promised(name, length):
+    whole = entry(file(name, b"x"), GNU)
+    (found,) = index(whole[: len(whole) - 1024 + length])
+    assert (found.size, found.start) == (1, -1)
+    (found,) = index(whole)
+    assert (found.size, found.start) == (1, 0)
 
 
 def test_a_long_name_that_is_cut_off_is_told():
