@@ -291,9 +291,12 @@ def _same_name(name: str, wanted: str) -> bool:
 
 def _member(path: str, name: str) -> str:
     try:
-        return clean_path(path.encode()).decode()
+        cleaned = clean_path(path.encode()).decode()
+        if not cleaned:
+            raise ValueError("its name is empty")
     except ValueError as error:
         raise MalformedImage(f"{name}: manifest.json: {path!r:.200}: {error}") from None
+    return cleaned
 
 
 def _named_digest(path: str) -> Digest | None:

@@ -338,12 +338,10 @@ class _Indexer:
         return offset + size + -size % BLOCK
 
     def _check_end(self, position: int) -> None:
-        """After the end marker only padding may follow."""
-        while position < self._reader.size:
-            chunk = self._reader.read_at(position, 1 << 20)
-            if chunk.count(0) != len(chunk):
-                raise self._error(f"data follow the end of the tar, after byte {position}")
-            position += len(chunk)
+        """Two blocks of zeros end a tar, whatever follows; one does where nothing follows."""
+        following = self._reader.read_at(position + BLOCK, BLOCK)
+        if following.strip(b"\0"):
+            raise self._error(f"data follow a lone block of zeros, at byte {position}")
 
     def _error(self, problem: str) -> MalformedLayer:
         return MalformedLayer(self._layer, problem)

@@ -17,6 +17,7 @@ def is_clean(name: bytes) -> bool:
     """Whether `clean_path` would return *name* as it is, and no reader would see it otherwise."""
     return not (
         name[:1] in _UNCLEAN_BEGINNINGS
+        or name[-1:] == b"/"
         or b"//" in name
         or b"/./" in name
         or b"/.." in name
@@ -26,22 +27,37 @@ def is_clean(name: bytes) -> bool:
 
 
 def clean_path(name: bytes) -> bytes:
-    """Return *name* without leading, doubled and trailing slashes and `.` components.
+    """Return *name* without leading, doubled and trailing slashes and `.` and `..` components.
 
-    Raises `ValueError` for what no entry may be called.
+    An empty name is the root's, as everywhere. Raises `ValueError` for what no entry may be called.
     """
-    if not name:
-        raise ValueError("its name is empty")
     if b"\0" in name:
         raise ValueError("its name holds a NUL byte")
     parts = name.split(b"/")
     if b".." in parts:
-        raise ValueError(f'{show_name(name)} leaves the image (".." in its path)')
+        parts = _without_dots(name, parts)
     if b"" in parts or b"." in parts:
         parts = [part for part in parts if part not in (b"", b".")]
     if len(name) > NAME_MAX and any(_is_too_long(part) for part in parts):
         raise ValueError(f"a name has more than {NAME_MAX} bytes, the most that Linux allows")
     return b"/".join(parts)
+
+
+def _without_dots(name: bytes, parts: list[bytes]) -> list[bytes]:
+    """Resolve `..` by the names alone, as umoci, containerd and Docker do.
+
+    So `link/../x` is `x`, wherever the link leads to.
+    """
+    kept: list[bytes] = []
+    for part in parts:
+        if part != b"..":
+            if part not in (b"", b"."):
+                kept.append(part)
+        elif kept:
+            kept.pop()
+        else:
+            raise ValueError(f'{show_name(name)} leaves the image (".." in its path)')
+    return kept
 
 
 def _is_too_long(part: bytes) -> bool:

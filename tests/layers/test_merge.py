@@ -282,6 +282,7 @@ def test_one_name_of_an_inode_may_be_linked_to_another_again():
         ([directory("d"), hardlink("h", "d")], 'entry "h": it is a hard link to the directory "d"'),
         ([hardlink("h", "d"), directory("d")], 'entry "h": it is a hard link to the directory "d"'),
         ([hardlink("h", "/")], 'entry "h": it is a hard link to the root directory'),
+        ([raw(raw_header(b"h", kind=b"1"))], 'entry "h": it is a hard link to the root directory'),
         ([symlink("l", "l"), hardlink("h", "l/x")], "more than 40 symbolic links"),
     ],
 )  # fmt: skip

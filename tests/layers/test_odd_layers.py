@@ -1,0 +1,102 @@
+"""Layers that are odd, and that umoci and buildah read all the same: ours is the tree of umoci."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import replace
+
+import pytest
+from builders import as_snapshot, merged
+from support.images import oci_layout
+from support.layers import (
+    GNU,
+    directory,
+    entry,
+    file,
+    hardlink,
+    layer,
+    raw,
+    raw_header,
+    symlink,
+    whiteout,
+)
+from support.trees import ROOT, differences, snapshot_umoci
+
+# A user other than root gets all files for himself.
+IGNORED = frozenset() if os.geteuid() == 0 else frozenset({"uid", "gid", "xattrs"})
+
+
+def as_umoci_unpacks(*tars):
+    with tempfile.TemporaryDirectory() as folder:
+        oci_layout(folder, list(tars), compression=None)
+        return snapshot_umoci(folder)
+
+
+def same_as_umoci(*tars):
+    """Our tree, which is the one that umoci makes; times of directories and the root aside."""
+    mine, theirs = as_snapshot(merged(*tars)), as_umoci_unpacks(*tars)
+    root = theirs.pop(ROOT)
+    assert differences(timeless(theirs), timeless(mine), ignore=IGNORED) == []
+    return root, mine
+
+
+def timeless(snapshot):
+    return {
+        path: found if found.kind == "file" else replace(found, mtime=0)
+        for path, found in snapshot.items()
+    }
+
+
+TAR = layer(directory("d"), file("d/f", b"data", uid=3))
+
+
+@pytest.mark.parametrize(
+    "tar",
+    [
+        layer(file("d/f", b"data"), end=b""),
+        layer(directory("d"), end=b"") + entry(file("d/f", b"data"))[:516],
+        TAR + b"x" * 700,
+        TAR + layer(file("other")),
+        TAR + bytes(700),
+    ],
+    ids=["no end", "no padding", "garbage", "another tar", "part of a block"],
+)
+def test_a_tar_may_end_in_other_ways(tar):
+    _, tree = same_as_umoci(tar)
+    assert tree[b"d/f"].size == 4
+
+
+def test_a_directory_without_a_name_is_the_root():
+    # public.ecr.aws/lambda/python has one (github.com/haskell/tar/issues/73).
+    unnamed = raw(raw_header(b"", kind=b"5", mode=0o711, uid=5, gid=6))
+    root, tree = same_as_umoci(layer(unnamed, file("a", b"x")))
+    assert tree.keys() == {b"a"}
+    if not IGNORED:
+        found = merged([unnamed]).root
+        assert (found.mode, found.uid, found.gid) == (root.mode, root.uid, root.gid)
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [file("a/../b", b"x")],
+        [directory("a"), file("a/../b", b"x"), directory("./c/d/../e/.")],
+        [directory("a"), directory("a/..", mode=0o700)],
+        [file("b", b"x"), hardlink("h", "a/../b")],
+        # The dots count by the names, as they are written: not from where a link leads to.
+        [directory("d/e"), symlink("l", "d/e"), file("l/../x", b"x")],
+        [
+            file("b", b"x"), file("d/b", b"other"), directory("d/e"), symlink("l", "d/e"),
+            hardlink("h", "l/../b"),
+        ],
+    ],
+)  # fmt: skip
+def test_dots_that_stay_inside_are_resolved_by_the_names_alone(items):
+    same_as_umoci(layer(*items, fmt=GNU))
+
+
+def test_dots_in_the_name_of_a_whiteout_are_resolved():
+    lower = layer(file("a/keep"), file("b/gone"))
+    _, tree = same_as_umoci(lower, layer(whiteout("a/../b/gone")))
+    assert b"b/gone" not in tree
