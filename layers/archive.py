@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
 from layers import descriptor as media
+from layers.choice import ambiguous, by_index, by_name, is_index, missing
 from layers.codec import CodecError, Compression, decompress
 from layers.descriptor import Descriptor
 from layers.digest import Digest, Verifier, verified, verify
-from layers.errors import ImageNotFound, InvalidReference, MalformedImage, MalformedLayer
+from layers.errors import ImageNotFound, MalformedImage, MalformedLayer
 from layers.image import JSON_LIMIT, ImageConfig, Index, Manifest
 from layers.kinds import Kind
-from layers.reference import Reference
 from layers.spool import Spool
 from layers.store import CHUNK
 from layers.tarindex import index_layer
@@ -264,29 +264,20 @@ class DockerArchive:
         return [_Saved.from_json(item, name) for item in data]
 
     def _choose(self, images: list[_Saved], tag: str | None) -> _Saved:
-        tags = [name for image in images for name in image.tags]
+        name, labels = self._archive.name, [" ".join(i.tags) or "(untagged)" for i in images]
         if tag is None:
-            if len(images) == 1:
-                return images[0]
-            raise ImageNotFound(
-                f"{self._archive.name}: holds several images, add :NAME:TAG; there is "
-                f"{', '.join(tags)}"
-            )
-        for image in images:
-            if any(_same_name(name, tag) for name in image.tags):
-                return image
-        listed = f"there is {', '.join(tags)}" if tags else "its images have no names"
-        raise ImageNotFound(f"{self._archive.name}: there is no image {tag!r}; {listed}")
-
-
-def _same_name(name: str, wanted: str) -> bool:
-    """Whether a saved name is the wanted one: in full, by Docker Hub's rules, or by its tag."""
-    if name == wanted or name.rpartition(":")[2] == wanted:
-        return True
-    try:
-        return Reference.parse(name) == Reference.parse(wanted)
-    except InvalidReference:
-        return False
+            found = images
+        elif is_index(tag):
+            position = by_index(len(images), tag)
+            found = [] if position is None else [images[position]]
+        else:
+            found = [images[i] for i in by_name([image.tags for image in images], tag)]
+        if not found:
+            raise missing(name, labels, tag or "")
+        # The same image may be listed twice, once for each of its names.
+        if len({(image.config, image.layers) for image in found}) > 1:
+            raise ambiguous(name, labels, tag)
+        return found[0]
 
 
 def _member(path: str, name: str) -> str:

@@ -141,17 +141,22 @@ class Descriptor:
 
 
 def choose_platform(descriptors: Iterable[Descriptor], platform: Platform) -> Descriptor | None:
-    """Return the first descriptor of the best platform that *platform* can run.
+    """Return the first descriptor of the best platform that *platform* can run (image-index.md)."""
+    return next(iter(matching(descriptors, platform)), None)
+
+
+def matching(descriptors: Iterable[Descriptor], platform: Platform) -> list[Descriptor]:
+    """Return all descriptors of the best platform that *platform* can run.
 
     A descriptor without a platform matches when nothing better does, as in containerd;
     attestations never match (image-index.md; BuildKit's attestation storage).
     """
     images = [d for d in descriptors if not is_attestation(d)]
     for candidate in platform.candidates():
-        for descriptor in images:
-            if descriptor.platform == candidate:
-                return descriptor
-    return next((d for d in images if d.platform is None), None)
+        found = [d for d in images if d.platform == candidate]
+        if found:
+            return found
+    return [d for d in images if d.platform is None]
 
 
 def is_attestation(descriptor: Descriptor) -> bool:

@@ -19,6 +19,14 @@ class ImageNotFound(LayersError):
     """The place answers, but has no such image, tag or blob."""
 
 
+class AmbiguousImage(ImageNotFound):
+    """A name that fits several images; *choices* are what there is, in order."""
+
+    def __init__(self, text: str, choices: tuple[str, ...]) -> None:
+        super().__init__(text)
+        self.choices = choices
+
+
 class PlatformNotFound(LayersError):
     """The image exists, but not for the platform asked for."""
 

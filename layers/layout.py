@@ -5,17 +5,21 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from layers.descriptor import choose_platform, is_attestation
+from layers.choice import ambiguous, by_index, by_name, is_index, missing
+from layers.descriptor import is_attestation, matching
 from layers.digest import Verifier, verified
-from layers.errors import ImageNotFound, MalformedImage
+from layers.errors import ImageNotFound, MalformedImage, PlatformNotFound
 from layers.image import JSON_LIMIT, Index, parse_object
 from layers.store import CHUNK, REF_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from layers.descriptor import Descriptor, Platform
+    from layers.digest import Digest
+
+CONTAINERD_NAME = "io.containerd.image.name"
 
 
 class Layout:
@@ -67,31 +71,63 @@ class Layout:
 def choose_tag(index: Index, tag: str | None, platform: Platform, name: str) -> Descriptor:
     """Return the entry of a layout's index that *tag* names, or the only one there is.
 
-    Where several platforms share a tag (or there is no tag), *platform* decides.
+    *tag* is the end of a `ref.name`, a whole name, or `@N`. Where several platforms share a name
+    (or there is none), *platform* decides; what is still several is an `AmbiguousImage`.
     """
-    images = [d for d in index.manifests if not is_attestation(d)]
-    if tag is not None:
-        named = [d for d in images if _matches(d.annotation(REF_NAME), tag)]
-        if not named:
-            raise ImageNotFound(f"{name}: there is no tag {tag!r}; {_list_tags(images)}")
-        images = named
-    if len(images) == 1:
-        return images[0]
-    if not images:
-        raise ImageNotFound(f"{name}: the layout holds no image")
-    if tag is None and len({d.annotation(REF_NAME) for d in images}) > 1:
-        raise ImageNotFound(f"{name}: holds several images, add :TAG; {_list_tags(images)}")
-    return choose_platform(images, platform) or images[0]
+    labels = [_label(d) for d in index.manifests]
+    if tag is None:
+        images = [d for d in index.manifests if not is_attestation(d)]
+        if not images:
+            raise ImageNotFound(f"{name}: the layout holds no image")
+    elif is_index(tag):
+        position = by_index(len(index.manifests), tag)
+        if position is None:
+            raise missing(name, labels, tag)
+        return index.manifests[position]
+    else:
+        found = [index.manifests[i] for i in by_name([_names(d) for d in index.manifests], tag)]
+        images = [d for d in found if not is_attestation(d)]
+        if not images:
+            raise missing(name, labels, tag)
+    chosen = _choose(images, platform, name)
+    if chosen is None:
+        raise ambiguous(name, labels, tag)
+    return chosen
 
 
-def _matches(ref_name: str | None, tag: str) -> bool:
-    """Whether a `ref.name` is *tag*, or a whole reference that ends in it (as BuildKit writes)."""
-    return ref_name == tag or (ref_name is not None and ref_name.endswith(f":{tag}"))
+def _choose(images: Sequence[Descriptor], platform: Platform, name: str) -> Descriptor | None:
+    """Return the one image for *platform*; `None` where there are several of that platform."""
+    groups: dict[str, dict[Digest, Descriptor]] = {}
+    for image in images:
+        groups.setdefault(_full_name(image), {}).setdefault(image.digest, image)
+    found: dict[Digest, Descriptor] = {}
+    for group in groups.values():
+        alike = list(group.values())
+        fit = matching(alike, platform) if len(alike) > 1 else alike
+        if not fit and len(groups) > 1:
+            return None
+        found |= {image.digest: image for image in fit}
+    if not found:
+        have = sorted({str(image.platform) for image in images})
+        raise PlatformNotFound(
+            f"{name}: there is no image for {platform}; there is {', '.join(have)} (choose by "
+            "--platform)"
+        )
+    return next(iter(found.values())) if len(found) == 1 else None
 
 
-def _list_tags(images: list[Descriptor]) -> str:
-    tags = sorted({d.annotation(REF_NAME) or "(untagged)" for d in images})
-    return f"there is {', '.join(tags[:20])}" if tags else "there is none"
+def _names(image: Descriptor) -> list[str]:
+    return [name for key in (REF_NAME, CONTAINERD_NAME) if (name := image.annotation(key))]
+
+
+def _full_name(image: Descriptor) -> str:
+    """Return the name that tells images apart: `ctr` has the tag alone in the other annotation."""
+    return image.annotation(CONTAINERD_NAME) or image.annotation(REF_NAME) or ""
+
+
+def _label(image: Descriptor) -> str:
+    name = _full_name(image) or "(untagged)"
+    return f"{name} ({image.platform})" if image.platform else name
 
 
 def _read_small(path: Path) -> bytes:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from layers.digest import Digest
 from layers.errors import InvalidReference, MalformedImage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 DOCKER_HUB = "docker.io"
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
@@ -17,6 +20,7 @@ _HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?"
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _LOCAL_TRANSPORTS = ("oci", "oci-archive", "docker-archive")
 _NAME_LIMIT = 255
+_SOURCE_INDEX = re.compile(r"@[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +75,22 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class LocalReference:
-    """An image in a folder or file: `oci:DIR[:tag]`, `oci-archive:FILE`, `docker-archive:FILE`."""
+    """An image in a folder or file: `oci:DIR[:tag]`, `oci-archive:FILE`, `docker-archive:FILE`.
+
+    *tag* is a tag, a whole name, or `@N` for the N-th image, counted from 0.
+    """
 
     transport: str
     path: str
     tag: str | None = None
+
+    def readings(self) -> Iterator[LocalReference]:
+        """Yield what the same text may also mean, as colons may be part of the path."""
+        parts = self.path if self.tag is None else f"{self.path}:{self.tag}"
+        for end, char in enumerate(parts):
+            if char == ":" and end >= len(self.path):
+                yield replace(self, path=parts[:end], tag=parts[end + 1 :] or None)
+        yield replace(self, path=parts, tag=None)
 
     def __str__(self) -> str:
         return f"{self.transport}:{self.path}" + (f":{self.tag}" if self.tag else "")
@@ -97,14 +112,15 @@ def parse_source(text: str) -> Reference | LocalReference:
 
 def _parse_local(text: str, transport: str, rest: str) -> LocalReference:
     rest = rest.removeprefix("//") if rest.startswith("///") else rest
-    path, tag = rest, None
-    # A colon after the last slash begins the tag; earlier ones are part of the path. What follows
-    # an archive's path may itself be a name with slashes (docker-archive:FILE:repo/name:tag).
-    head, colon, tail = rest.partition(":")
-    if colon and (transport == "docker-archive" or "/" not in tail):
-        path, tag = head, tail
+    # As in containers-transports(5), the first colon ends the path: names have slashes and colons
+    # too. A path with a colon in it is recognised where it is opened, by its being there.
+    path, _, tag = rest.partition(":")
     if not path:
         raise InvalidReference(f"{text!r}: a path must follow {transport}:")
+    if tag.startswith("@") and not _SOURCE_INDEX.fullmatch(tag):
+        raise InvalidReference(
+            f"{text!r}: {tag!r} is not the number of an image; the first one is @0"
+        )
     return LocalReference(transport, path, tag or None)
 
 

@@ -81,6 +81,7 @@ def open_remote(source: Reference, session: Session, wanted: Wanted) -> Iterator
 
 @contextmanager
 def _open_local(source: LocalReference, session: Session, wanted: Wanted) -> Iterator[Image]:
+    source = _located(source)
     name = str(source)
     path = Path(source.path)
     if source.transport == "oci":
@@ -100,6 +101,11 @@ def _open_local(source: LocalReference, session: Session, wanted: Wanted) -> Ite
             yield Image.load(name, manifest, config, saved)
     finally:
         archive.close()
+
+
+def _located(source: LocalReference) -> LocalReference:
+    """Return *source* with the shortest path that is there: a path may have colons in it."""
+    return next((one for one in source.readings() if Path(one.path).exists()), source)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ LAYERS = (
     {"digest", "limits", "tarheader", "tarnames", "tempfiles"},
     {"reference", "descriptor", "sparse", "codec"},
     {"tarindex"},
-    {"image", "tree"},
+    {"image", "tree", "choice"},
     {"merge", "tarwriter", "spool", "store", "auth"},
     {"layerwriter"},
     {
@@ -47,6 +47,7 @@ PURE = {
     "sparse",
     "tree",
     "merge",
+    "choice",
 }
 IO = {"os", "socket", "subprocess", "requests", "tempfile", "shutil", "pathlib", "fs", "oras"}
 

@@ -12,7 +12,8 @@ USAGE = 2
 TABLE: tuple[tuple[type[Exception], int, str], ...] = (
     (ours.DockerfileError, 3, "the Dockerfile is wrong, or uses what is not supported"),
     (images.InvalidReference, 4, "a name is no image reference"),
-    (images.ImageNotFound, 5, "there is no such image, tag or blob"),
+    (images.AmbiguousImage, 5, "there is no such image, tag or blob, or several fit"),
+    (images.ImageNotFound, 5, "there is no such image, tag or blob, or several fit"),
     (images.PlatformNotFound, 6, "the image is not there for this platform"),
     (images.RegistryUnavailable, 7, "the registry cannot be reached, or keeps failing"),
     (images.AccessDenied, 8, "the registry wants (other) credentials"),

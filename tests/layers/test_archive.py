@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import subprocess
 
 import pytest
 from support.images import (
@@ -21,7 +22,13 @@ from layers import descriptor as media
 from layers.archive import Archive, DockerArchive, OciArchive
 from layers.descriptor import Descriptor
 from layers.digest import Digest
-from layers.errors import DigestMismatch, ImageNotFound, LimitExceeded, MalformedImage
+from layers.errors import (
+    AmbiguousImage,
+    DigestMismatch,
+    ImageNotFound,
+    LimitExceeded,
+    MalformedImage,
+)
 from layers.image import JSON_LIMIT
 from layers.limits import Limits
 from layers.tempfiles import TempArea
@@ -236,12 +243,12 @@ def test_a_config_whose_name_is_a_digest_is_verified(opened):
         DockerArchive(archive).load(None)
 
 
-def two_images():
+def two_images(one=("example:1", "registry.test/team/example:v1"), two=("other:2",)):
     config = dumps(image_config([sha256(LOWER)], None, "linux/amd64"))
     shared = {"Config": "c.json", "Layers": ["l/layer.tar"]}
     listed = [
-        shared | {"RepoTags": ["example:1", "registry.test/team/example:v1"]},
-        shared | {"RepoTags": ["other:2"], "Config": "d.json"},
+        shared | {"RepoTags": one},
+        shared | {"RepoTags": two, "Config": "d.json"},
     ]
     return layer(
         file("manifest.json", json.dumps(listed).encode()),
@@ -269,23 +276,59 @@ def test_an_image_is_chosen_by_its_name(opened, tag, first):
 
 def test_several_images_need_a_name(opened):
     problem = (
-        "^the archive: holds several images, add :NAME:TAG; there is example:1, "
-        "registry.test/team/example:v1, other:2$"
+        "^the archive: holds several images; there is @0 example:1 "
+        "registry.test/team/example:v1, @1 other:2; name one in full, or add :@ and its number$"
     )
-    with pytest.raises(ImageNotFound, match=problem):
+    with pytest.raises(AmbiguousImage, match=problem):
         DockerArchive(opened(two_images())).load(None)
+
+
+@pytest.mark.parametrize("names", [(["x:latest"], ["y:latest"]), (["x:latest"], ["x:latest"])])
+def test_a_name_that_two_images_have_is_ambiguous(opened, names):
+    source = DockerArchive(opened(two_images(*names)))
+    for tag in ("latest", None):
+        with pytest.raises(AmbiguousImage, match="several images; there is @0 x:latest, @1 "):
+            source.load(tag)
+    assert source.load("@0") != source.load("@1")
+
+
+def test_the_tag_of_one_image_of_several_names_is_not_ambiguous(opened):
+    entry = {"RepoTags": ["x:latest", "y:latest"]}
+    source = DockerArchive(opened(saved(WHOLE, entry=entry)))
+    loaded = source.load("latest")
+    assert loaded == source.load("y") == source.load(None) == source.load("@0")
+    twice = [{"Config": "c.json", "RepoTags": [name], "Layers": ["l/layer.tar"]} for name in "xy"]
+    members = [file("manifest.json", json.dumps(twice).encode()), WHOLE]
+    assert DockerArchive(opened(saved(*members))).load(None) == loaded
+
+
+def test_images_without_names_are_chosen_by_their_number_as_skopeo_does(opened, tmp_path):
+    (tmp_path / "two.tar").write_bytes(two_images(None, None))
+    source = DockerArchive(opened(tmp_path / "two.tar"))
+    with pytest.raises(AmbiguousImage, match=r"there is @0 \(untagged\), @1 \(untagged\);"):
+        source.load(None)
+    for number in ("@0", "@1"):
+        name = f"docker-archive:{tmp_path}/two.tar:{number}"
+        shown = subprocess.run(
+            ["skopeo", "inspect", "--raw", name], check=True, capture_output=True
+        )
+        config = json.loads(shown.stdout)["config"]["digest"]
+        assert str(source.load(number)[0].config.digest) == config
+    for number in ("@2", "@99999999999999999999"):
+        with pytest.raises(ImageNotFound, match=f"no image number {number}; there is @0"):
+            source.load(number)
 
 
 @pytest.mark.parametrize("tag", ["example:3", "example", "UPPER CASE", ""])
 def test_a_name_that_is_not_there_is_told(opened, tag):
-    with pytest.raises(ImageNotFound, match=f"there is no image '{tag}'; there is example:1, reg"):
+    with pytest.raises(ImageNotFound, match=f"there is no tag '{tag}'; there is @0 example:1 reg"):
         DockerArchive(opened(two_images())).load(tag)
 
 
 def test_an_image_without_names_can_be_loaded_without_one(opened):
     source = DockerArchive(opened(saved(WHOLE, entry={"RepoTags": None})))
     assert source.load(None)[0].layers
-    with pytest.raises(ImageNotFound, match="there is no image 'x:1'; its images have no names"):
+    with pytest.raises(ImageNotFound, match=r"there is no tag 'x:1'; there is @0 \(untagged\)"):
         source.load("x:1")
 
 

@@ -10,7 +10,13 @@ from support.layers import file, layer
 
 from layers.descriptor import Descriptor, Platform
 from layers.digest import Digest
-from layers.errors import DigestMismatch, ImageNotFound, MalformedImage
+from layers.errors import (
+    AmbiguousImage,
+    DigestMismatch,
+    ImageNotFound,
+    MalformedImage,
+    PlatformNotFound,
+)
 from layers.image import JSON_LIMIT
 from layers.layout import Layout, choose_tag
 
@@ -109,16 +115,99 @@ def test_a_tag_may_be_the_end_of_a_whole_reference(tmp_path):
 
 
 def test_a_tag_that_is_not_there_is_answered_with_those_that_are(several):
-    problem = r"^oci:x: there is no tag 'three'; there is one, two$"
+    problem = r"^oci:x: there is no tag 'three'; there is @0 one \(linux/amd64\), @1 two \(linu"
     with pytest.raises(ImageNotFound, match=problem):
         choose(several, "three")
 
 
 def test_several_images_need_a_tag(several):
     several.tag(several.image([]))
-    problem = r"^oci:x: holds several images, add :TAG; there is \(untagged\), one, two$"
-    with pytest.raises(ImageNotFound, match=problem):
+    problem = (
+        r"^oci:x: holds several images; there is @0 one .*, @1 two .*, @2 \(untagged\) .*; name"
+    )
+    with pytest.raises(AmbiguousImage, match=problem):
         choose(several, None)
+
+
+def containerd(images, *names):
+    """Images as `ctr image export` names them: a tag, and the whole name beside it."""
+    for name in names:
+        image = images.image([layer(file(name))])
+        images.tag(
+            image
+            | {
+                "annotations": {
+                    "org.opencontainers.image.ref.name": name.rpartition(":")[2],
+                    "io.containerd.image.name": name,
+                }
+            }
+        )
+    return Layout(images.path).index().manifests
+
+
+def test_a_tag_that_two_whole_names_share_is_ambiguous(tmp_path):
+    images = Writer(tmp_path)
+    found = containerd(images, "docker.io/library/x:latest", "docker.io/library/y:latest")
+    problem = (
+        r"^oci:x: 'latest' fits several images; there is @0 docker.io/library/x:latest "
+        r"\(linux/amd64\), @1 docker.io/library/y:latest \(linux/amd64\); name one in full, or"
+    )
+    with pytest.raises(AmbiguousImage, match=problem) as caught:
+        choose(images, "latest")
+    assert len(caught.value.choices) == 2
+    with pytest.raises(AmbiguousImage):
+        choose(images, None)
+    for name in ("docker.io/library/y:latest", "y:latest", "y", "library/y", "@1"):
+        assert choose(images, name) == found[1]
+    with pytest.raises(ImageNotFound, match="no tag 'z'"):
+        choose(images, "z")
+
+
+def test_whole_references_of_one_tag_are_ambiguous_by_it(tmp_path):
+    images = Writer(tmp_path)
+    for name in ("foo/bar:1.0.0", "foo/baz:1.0.0"):
+        images.tag(images.image([layer(file(name))]), name)
+    with pytest.raises(AmbiguousImage, match=r"'1.0.0' fits several images"):
+        choose(images, "1.0.0")
+    assert choose(images, "foo/baz:1.0.0") == Layout(images.path).index().manifests[1]
+    assert choose(images, "docker.io/foo/baz:1.0.0") == choose(images, "foo/baz:1.0.0")
+
+
+def test_one_image_under_several_names_is_not_ambiguous(tmp_path):
+    images = Writer(tmp_path)
+    image = images.image([TAR])
+    images.tag(image, "foo/bar:1", "foo/baz:1")
+    for tag in ("1", None):
+        assert str(choose(images, tag).digest) == image["digest"]
+
+
+def test_images_of_one_name_and_platform_are_ambiguous(tmp_path):
+    """Which one was meant the file does not say; a number does."""
+    images = Writer(tmp_path)
+    for name in ("a", "b"):
+        images.tag(images.image([layer(file(name))]))
+    with pytest.raises(AmbiguousImage, match=r"@0 \(untagged\) \(linux/amd64\), @1 \(untagged"):
+        choose(images, None)
+    assert choose(images, "@0") != choose(images, "@1")
+    with pytest.raises(ImageNotFound, match=r"there is no image number @2; there is @0 \("):
+        choose(images, "@2")
+
+
+def test_names_of_different_platforms_are_still_different_images(tmp_path):
+    images = Writer(tmp_path)
+    images.tag(images.image([TAR], platform="linux/arm64"), "foo/bar:1")
+    images.tag(images.image([TAR], platform="linux/amd64"), "foo/baz:1")
+    with pytest.raises(AmbiguousImage):
+        choose(images, "1", AMD64)
+
+
+def test_a_strangers_names_are_shown_without_control_characters(tmp_path):
+    images = Writer(tmp_path)
+    images.tag(images.image([TAR]), "\x1b[2J" + "x" * 999)
+    with pytest.raises(ImageNotFound) as caught:
+        choose(images, "none")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 300
 
 
 def test_an_empty_layout_is_told(tmp_path):
@@ -140,8 +229,8 @@ def test_of_several_platforms_under_one_tag_the_wanted_one_is_chosen(tmp_path, t
         images.tag(named)
     assert choose(images, tag, ARM64).platform == ARM64
     assert choose(images, tag, AMD64).platform == AMD64
-    # Whether that will do is for whoever loads it to say.
-    assert choose(images, tag, S390X).platform == AMD64
+    with pytest.raises(PlatformNotFound, match="for linux/s390x; there is linux/amd64, linux/arm"):
+        choose(images, tag, S390X)
 
 
 def test_attestations_are_no_images(tmp_path):

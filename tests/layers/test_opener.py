@@ -100,7 +100,10 @@ def test_archives_open_too(layout, tmp_path):
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [
-        ("oci://{layout}?tag=nowhere", "there is no tag 'nowhere'; there is local, multi, odd, x"),
+        (
+            "oci://{layout}?tag=nowhere",
+            "there is no tag 'nowhere'; there is @0 x (linux/amd64), @1 multi",
+        ),
         ("oci://{layout}{{0}}", "there is no such folder"),
         ("oci-archive://{layout}/none.tar", "none.tar"),
         ("oci://{layout}?tag=x&platform=linux/arm64", "there is no image for linux/arm64"),

@@ -53,7 +53,9 @@ def test_what_is_no_reference_is_refused_with_the_reason(text, problem):
         Reference.parse(text)
 
 
-@pytest.mark.parametrize("text", ["", " a", "oci:", "docker-archive::x"])
+@pytest.mark.parametrize(
+    "text", ["", " a", "oci:", "docker-archive::x", "oci:a:@", "oci:a:@-1", "docker-archive:a:@x"]
+)
 def test_what_is_no_source_is_refused(text):
     with pytest.raises(InvalidReference):
         parse_source(text)
@@ -64,7 +66,9 @@ def test_what_is_no_source_is_refused(text):
     [
         ("oci:a/b", LocalReference("oci", "a/b")),
         ("oci:a/b:t", LocalReference("oci", "a/b", "t")),
-        ("oci:/a:b/c", LocalReference("oci", "/a:b/c")),
+        ("oci:/a:b/c", LocalReference("oci", "/a", "b/c")),
+        ("oci:a:foo/baz:1.0.0", LocalReference("oci", "a", "foo/baz:1.0.0")),
+        ("oci:a:@1", LocalReference("oci", "a", "@1")),
         ("oci:///a/b:t", LocalReference("oci", "/a/b", "t")),
         ("oci-archive:x.tar:1", LocalReference("oci-archive", "x.tar", "1")),
         ("docker-archive:x.tar:r/n:1", LocalReference("docker-archive", "x.tar", "r/n:1")),

@@ -12,6 +12,7 @@ from support.layers import file, layer
 from layers.descriptor import Descriptor, Platform
 from layers.digest import Digest
 from layers.errors import (
+    AmbiguousImage,
     Cancelled,
     DigestMismatch,
     ImageNotFound,
@@ -122,6 +123,29 @@ def test_media_types_of_both_families_are_read(session, images, media, compressi
 def test_what_is_not_there_is_told_as_it_was_typed(session, text, problem):
     with pytest.raises(ImageNotFound, match=problem):
         load(text, session)
+
+
+def test_a_path_may_hold_colons(session, tmp_path):
+    docker_archive(tmp_path / "a:b.tar", [TAR])
+    layout = oci_layout(tmp_path / "a:b" / "layout", [TAR], compression=None)
+    for text in (
+        f"docker-archive:{tmp_path}/a:b.tar",
+        f"docker-archive:{tmp_path}/a:b.tar:example:latest",
+        f"oci:{layout.path}",
+        f"oci:{layout.path}:latest",
+    ):
+        assert load(text, session)[1] == [TAR]
+
+
+def test_a_whole_name_chooses_of_a_layout_and_its_archive(session, tmp_path, images):
+    for name in ("bar", "baz"):
+        images.tag(images.image([TAR], {"User": name}), f"foo/{name}:1.0.0")
+    oci_archive(tmp_path / "a.tar", images)
+    for source in (f"oci:{images.path}", f"oci-archive:{tmp_path}/a.tar"):
+        for tag in ("foo/baz:1.0.0", "docker.io/foo/baz:1.0.0", "@1"):
+            assert load(f"{source}:{tag}", session)[0].user == "baz"
+        with pytest.raises(AmbiguousImage):
+            load(f"{source}:1.0.0", session)
 
 
 def test_an_archive_is_closed_when_the_image_is(session, tmp_path):
