@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from assembler.errors import GvmiError
 from assembler.superblock import Superblock, read_superblock
+from layers import jsontext
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -147,8 +148,8 @@ def _read_trailer(descriptor: int, size: int) -> bytes:
 
 def _parse_config(raw: bytes) -> dict[str, Any]:
     try:
-        config = json.loads(raw)
-    except (ValueError, RecursionError) as error:
+        config = jsontext.parse_exact(raw)  # a provider's reader replaces nothing
+    except ValueError as error:
         raise ValueError(f"its trailer is not valid JSON ({error})") from None
     if not isinstance(config, dict):
         raise ValueError("its trailer is not a JSON object")  # noqa: TRY004 - the file is wrong

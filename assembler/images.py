@@ -15,6 +15,7 @@ from layers.descriptor import Descriptor
 from layers.errors import ImageNotFound, LayersError
 from layers.image import Image, Manifest
 from layers.reference import Reference
+from layers.rootfs import open_layer
 from layers.sources import open_remote
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def pull(source: Reference, session: Session, wanted: Wanted) -> StoredImage:
     with open_remote(source, session, wanted) as image:
         session.observer.layers_known(image.manifest.layers)
         for layer in image.manifest.layers:
-            with image.source.open_blob(layer):
+            with open_layer(image.source, layer):
                 session.observer.layer_done(layer.digest)
         manifest = image.manifest
         descriptor = Descriptor(
@@ -265,7 +266,8 @@ def _load(store: ContentStore, name: str, descriptor: Descriptor) -> StoredImage
     """Return a tagged image; `None` if the store is damaged there."""
     try:
         manifest = Manifest.parse(store.read(descriptor), name)
-        image = Image.load(name, manifest, store.read(manifest.config), store)
+        config = store.read(manifest.config)
+        image = Image.load(name, manifest, config, store, descriptor.platform)
         return StoredImage(Reference.parse(name), manifest, image, descriptor)
     except LayersError:
         return None

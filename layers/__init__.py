@@ -4,6 +4,7 @@ The package knows nothing of Golem, Dockerfiles or terminals and can be used alo
 (pure data) to the edge (I/O):
 
     digest, reference, descriptor, image     the words of the specifications, as types
+    jsontext                                 JSON of strangers
     choice                                   which of several images a name means
     kinds, tarheader, tarnames, sparse, tarindex
                                              one pass over a layer tar -> `Entry` records

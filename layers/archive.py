@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
 from layers import descriptor as media
+from layers import jsontext
 from layers.choice import ambiguous, by_index, by_name, is_index, missing
 from layers.codec import CodecError, Compression, decompress
 from layers.descriptor import Descriptor
@@ -163,6 +164,8 @@ class OciArchive:
         """Open a blob's chunks, verified as they pass."""
         path = f"blobs/{descriptor.digest.algorithm}/{descriptor.digest.hex}"
         what = f"{self._archive.name}: blob {descriptor.digest}"
+        if path not in self._archive:
+            raise ImageNotFound(f"{what} is missing; the archive is incomplete, make it again")
         verifier = Verifier(descriptor.digest, descriptor.size, what)
         yield verified(self._archive.chunks(path), verifier)
 
@@ -170,6 +173,8 @@ class OciArchive:
         """Return a small blob whole, verified."""
         with self.open_blob(descriptor) as chunks:
             return b"".join(chunks)
+
+    read_manifest = read
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,8 +261,8 @@ class DockerArchive:
     def _list(self) -> list[_Saved]:
         name = self._archive.name
         try:
-            data = json.loads(self._archive.read("manifest.json"))
-        except (ValueError, RecursionError) as error:
+            data = jsontext.parse(self._archive.read("manifest.json"))
+        except ValueError as error:
             raise MalformedImage(f"{name}: manifest.json is not valid JSON: {error}") from None
         if not isinstance(data, list) or not data:
             raise MalformedImage(f"{name}: manifest.json must be a list of images")

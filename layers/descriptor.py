@@ -65,10 +65,10 @@ class Platform:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Read a descriptor's `platform` object, or an image config."""
-        parts = [data.get(key) or "" for key in ("os", "architecture", "variant")]
-        if not all(isinstance(part, str) for part in parts):
+        parts = [data.get(key) for key in ("os", "architecture", "variant")]
+        if not all(isinstance(part, str | None) for part in parts):
             raise MalformedImage("os, architecture and variant of a platform must be strings")
-        return cls.of(*parts)
+        return cls.of(*(part or "" for part in parts))
 
     def candidates(self) -> tuple[Platform, ...]:
         """Return what can run here, best first: arm/v7 also runs v6 and v5."""
@@ -105,7 +105,7 @@ class Descriptor:
         if not isinstance(data, dict):
             raise MalformedImage(f"a descriptor must be an object, not {data!r:.80}")
         size = data.get("size")
-        if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+        if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 1 << 63:
             raise MalformedImage(
                 f"descriptor {data.get('digest')!r:.100}: size {size!r:.40} is no size"
             )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from layers import descriptor as media
+from layers import jsontext
 from layers.descriptor import Descriptor, Platform
 from layers.digest import Digest, verify
 from layers.errors import MalformedImage, Unsupported
@@ -31,8 +32,8 @@ def parse_object(raw: bytes, what: str) -> dict[str, Any]:
     if len(raw) > JSON_LIMIT:
         raise MalformedImage(f"{what}: {len(raw):,} bytes of JSON, more than {JSON_LIMIT:,}")
     try:
-        data = json.loads(raw)
-    except (ValueError, RecursionError) as error:
+        data = jsontext.parse(raw)
+    except ValueError as error:
         raise MalformedImage(f"{what} is not valid JSON: {error}") from None
     if not isinstance(data, dict):
         raise MalformedImage(f"{what} must be a JSON object")
@@ -48,8 +49,9 @@ class Index:
 
     @classmethod
     def parse(cls, raw: bytes, what: str) -> Self:
-        """Read the descriptors of an index."""
+        """Read the descriptors of an index; what could be a manifest as well is refused."""
         data = parse_object(raw, what)
+        _refuse_two_kinds(data, what)
         manifests = data.get("manifests")
         if not isinstance(manifests, list):
             raise MalformedImage(f"{what}: an index needs a list of manifests")
@@ -67,9 +69,13 @@ class Manifest:
 
     @classmethod
     def parse(cls, raw: bytes, what: str) -> Self:
-        """Read a manifest; artifacts and schema 1 are refused with advice."""
+        """Read a manifest; artifacts and schema 1 are refused with advice.
+
+        What could be an index as well is refused, whatever it says that it is.
+        """
         data = parse_object(raw, what)
-        if data.get("schemaVersion") == 1:
+        _refuse_two_kinds(data, what)
+        if data.get("schemaVersion") == 1 or _kinds(data) == {"schema 1 manifest"}:
             raise Unsupported(schema_1_advice(what))
         config, layers = data.get("config"), data.get("layers")
         if not isinstance(config, dict) or not isinstance(layers, list):
@@ -78,7 +84,7 @@ class Manifest:
             raise MalformedImage(f"{what}: {len(layers)} layers, more than {LAYERS_MAX}")
         manifest = cls(
             raw=raw,
-            media_type=data.get("mediaType") or media.OCI_MANIFEST,
+            media_type=_manifest_type(data),
             config=Descriptor.from_json(config),
             layers=tuple(Descriptor.from_json(layer) for layer in layers),
         )
@@ -104,18 +110,45 @@ def schema_1_advice(what: str) -> str:
 
 
 def manifest_kind(raw: bytes, media_type: str, what: str) -> type[Index | Manifest]:
-    """Tell an index from a manifest by its media type, else by its content."""
+    """Tell an index from a manifest by its content; its descriptor's *media_type* may be wrong."""
     if media_type in media.SCHEMA_1:
         raise Unsupported(schema_1_advice(what))
-    if media_type in media.INDEX_TYPES:
-        return Index
-    if media_type in media.MANIFEST_TYPES:
-        return Manifest
     data = parse_object(raw, what)
+    kinds = _kinds(data)
+    if not kinds:
+        declared = data.get("mediaType") or media_type
+        return Index if declared in media.INDEX_TYPES else Manifest
+    return Index if kinds == {"index"} else Manifest
+
+
+_FIELDS = {
+    "manifests": "index",
+    "config": "manifest",
+    "layers": "manifest",
+    "fslayers": "schema 1 manifest",
+    "history": "schema 1 manifest",
+}
+
+
+def _kinds(data: Mapping[str, Any]) -> set[str]:
+    """Return what a document can be taken for; Go's readers ignore the case of its keys."""
+    fields = {key.lower() for key, value in data.items() if value is not None}
+    return {kind for field, kind in _FIELDS.items() if field in fields}
+
+
+def _refuse_two_kinds(data: Mapping[str, Any], what: str) -> None:
+    """Refuse what two readers may take for different images under one digest (CVE-2021-41190)."""
+    kinds = _kinds(data)
+    if len(kinds) > 1:
+        raise MalformedImage(
+            f"{what} has the fields of {' and '.join(sorted(kinds))} at once, so that its digest "
+            "stands for two things; do not trust whoever made it"
+        )
+
+
+def _manifest_type(data: Mapping[str, Any]) -> str:
     declared = data.get("mediaType")
-    if declared in media.INDEX_TYPES or (declared is None and "manifests" in data):
-        return Index
-    return Manifest
+    return declared if declared in media.MANIFEST_TYPES else media.OCI_MANIFEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +168,16 @@ class ImageConfig:
     def platform(self) -> Platform:
         """The platform that the image is for."""
         return Platform.from_json(self.data)
+
+    def for_platform(self, platform: Platform | None) -> ImageConfig:
+        """Return the config with what an index says of its platform, where it does not itself."""
+        own = {key: self.data.get(key) for key in ("os", "architecture", "variant")}
+        if platform is None or (own["os"] and own["architecture"]):
+            return self
+        if not own["architecture"]:
+            own |= {"architecture": platform.architecture, "variant": platform.variant}
+        own["os"] = own["os"] or platform.os
+        return ImageConfig({**self.data, **{key: value for key, value in own.items() if value}})
 
     @property
     def diff_ids(self) -> tuple[Digest, ...]:
@@ -232,11 +275,21 @@ class Image:
     source: BlobSource
 
     @classmethod
-    def load(cls, name: str, manifest: Manifest, config_raw: bytes, source: BlobSource) -> Self:
-        """Join a manifest and its config, which must be the one it names and agree with it."""
+    def load(
+        cls,
+        name: str,
+        manifest: Manifest,
+        config_raw: bytes,
+        source: BlobSource,
+        platform: Platform | None = None,
+    ) -> Self:
+        """Join a manifest and its config, which must be the one it names and agree with it.
+
+        *platform* is what led to the manifest; a config that names none is for that one.
+        """
         what = f"{name}: config {manifest.config.digest}"
         verify(config_raw, manifest.config.digest, what)
-        config = ImageConfig.parse(config_raw, what)
+        config = ImageConfig.parse(config_raw, what).for_platform(platform)
         if len(config.diff_ids) != len(manifest.layers):
             raise MalformedImage(
                 f"{name}: the manifest has {len(manifest.layers)} layers, the config "

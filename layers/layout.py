@@ -64,6 +64,8 @@ class Layout:
         with self.open_blob(descriptor) as chunks:
             return b"".join(chunks)
 
+    read_manifest = read
+
     def _blob(self, descriptor: Descriptor) -> Path:
         return self._root / "blobs" / descriptor.digest.algorithm / descriptor.digest.hex
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from layers.codec import Compression
-from layers.errors import Cancelled, Unsupported
+from layers.errors import Cancelled, ImageNotFound, Unsupported
 from layers.merge import LayerIndex, merge
 from layers.spool import unpack
 from layers.store import explained
@@ -36,7 +36,7 @@ def open_rootfs(image: Image, session: Session) -> Iterator[Tree]:
     """
     layers = image.manifest.layers
     for layer in layers:
-        _refuse_foreign(layer)
+        _refuse_encrypted(layer)
     session.observer.layers_known(layers)
     with ExitStack() as spools:
         indexes = _read_all(image, session, spools)
@@ -86,7 +86,7 @@ def _read(
         session.observer.unpacked(descriptor.digest, count)
 
     session.check()
-    with explained(session.store.root), source.open_blob(descriptor) as chunks:
+    with explained(session.store.root), open_layer(source, descriptor) as chunks:
         spool, compression = unpack(
             chunks, descriptor, diff_id, session.store.area, session.limits, advance
         )
@@ -112,14 +112,32 @@ def _compare_media_type(descriptor: Descriptor, actual: Compression, session: Se
         )
 
 
-def _refuse_foreign(layer: Descriptor) -> None:
-    """Layers that lie at addresses of their own are Windows' base layers, as a rule."""
-    if layer.urls or "foreign" in layer.media_type or "nondistributable" in layer.media_type:
+@contextmanager
+def open_layer(source: BlobSource, layer: Descriptor) -> Iterator[Iterator[bytes]]:
+    """Open a layer's chunks; a foreign layer that the source does not have is told as such.
+
+    Foreign layers may lie at addresses of their own (Windows' base layers, as a rule). Those are
+    never asked.
+    """
+    try:
+        with source.open_blob(layer) as chunks:
+            yield chunks
+    except ImageNotFound:
+        if not _is_foreign(layer):
+            raise
         raise Unsupported(
-            f"layer {layer.digest} is a foreign layer, kept outside the registry "
+            f"layer {layer.digest} is a foreign layer, kept elsewhere than the image "
             f"({layer.urls[0] if layer.urls else layer.media_type}); push the image again with its "
             "layers inside (skopeo copy does it from a machine that has them)"
-        )
+        ) from None
+
+
+def _is_foreign(layer: Descriptor) -> bool:
+    media_type = layer.media_type
+    return bool(layer.urls) or "foreign" in media_type or "nondistributable" in media_type
+
+
+def _refuse_encrypted(layer: Descriptor) -> None:
     if "encrypted" in layer.media_type:
         raise Unsupported(
             f"layer {layer.digest} is encrypted; decrypt the image first (skopeo copy)"

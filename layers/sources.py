@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from layers.archive import Archive, DockerArchive, OciArchive
 from layers.descriptor import (
-    INDEX_TYPES,
-    MANIFEST_TYPES,
     Descriptor,
     Platform,
     choose_platform,
@@ -22,7 +20,7 @@ from layers.layout import Layout, choose_tag
 from layers.reference import LocalReference, Reference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
 
     from layers.digest import Digest
@@ -46,6 +44,8 @@ class Wanted:
 
 class _SmallBlobs(Protocol):
     def read(self, descriptor: Descriptor) -> bytes: ...
+
+    def read_manifest(self, descriptor: Descriptor) -> bytes: ...
 
     def open_blob(self, descriptor: Descriptor) -> AbstractContextManager[Iterator[bytes]]: ...
 
@@ -188,14 +188,26 @@ class RegistryBlobs:
         return descriptor
 
     def read(self, descriptor: Descriptor) -> bytes:
-        """Return a small blob or manifest whole, verified; it stays in the store."""
+        """Return a small blob whole, verified; it stays in the store."""
+        return self._kept(descriptor, self._registry.blob)
+
+    def read_manifest(self, descriptor: Descriptor) -> bytes:
+        """Return a manifest or index whole, verified; it stays in the store.
+
+        Registries have those in another place than blobs, whatever an index says that they are.
+        """
+        return self._kept(descriptor, lambda one: [self._registry.manifest(None, one.digest)[0]])
+
+    def _kept(
+        self, descriptor: Descriptor, fetch: Callable[[Descriptor], Iterable[bytes]]
+    ) -> bytes:
         store = self._session.store
         if descriptor.size > JSON_LIMIT:
             raise MalformedImage(
                 f"{descriptor.digest}: {descriptor.size:,} bytes are no JSON document"
             )
         if not store.has(descriptor):
-            self._fetch(descriptor)
+            store.ingest(descriptor, fetch(descriptor))
         return store.read(descriptor)
 
     @contextmanager
@@ -211,13 +223,6 @@ class RegistryBlobs:
         with store.open_blob(descriptor) as chunks:
             yield chunks
 
-    def _fetch(self, descriptor: Descriptor) -> None:
-        if _is_manifest(descriptor):
-            raw = self._registry.manifest(None, descriptor.digest)[0]
-            self._session.store.ingest(descriptor, [raw])
-        else:
-            self._session.store.ingest(descriptor, self._registry.blob(descriptor))
-
     def _counted(self, chunks: Iterator[bytes], digest: Digest) -> Iterator[bytes]:
         for chunk in chunks:
             self._session.check()
@@ -225,26 +230,23 @@ class RegistryBlobs:
             yield chunk
 
 
-def _is_manifest(descriptor: Descriptor) -> bool:
-    return descriptor.media_type in (*INDEX_TYPES, *MANIFEST_TYPES)
-
-
 def _load(name: str, root: Descriptor, blobs: _SmallBlobs, wanted: Wanted) -> Image:
     """Follow indexes from *root* to the manifest for the wanted platform, and load the image."""
-    descriptor = root
+    descriptor, platform = root, root.platform
     for _ in range(_INDEX_DEPTH):
         if descriptor.size > JSON_LIMIT:
             raise MalformedImage(f"{name}: a manifest of {descriptor.size:,} bytes is not read")
         what = f"{name}: manifest {descriptor.digest}"
-        raw = blobs.read(descriptor)
+        raw = blobs.read_manifest(descriptor)
         if manifest_kind(raw, descriptor.media_type, what) is Manifest:
             manifest = Manifest.parse(raw, what)
             if manifest.config.size > JSON_LIMIT:
                 raise MalformedImage(
                     f"{name}: a config of {manifest.config.size:,} bytes is not read"
                 )
-            return Image.load(name, manifest, blobs.read(manifest.config), blobs)
+            return Image.load(name, manifest, blobs.read(manifest.config), blobs, platform)
         descriptor = _choose(Index.parse(raw, what), wanted, name)
+        platform = descriptor.platform or platform
     raise MalformedImage(f"{name}: indexes are nested more than {_INDEX_DEPTH} deep")
 
 

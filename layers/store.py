@@ -117,6 +117,8 @@ class ContentStore:
             self._check_health(descriptor)
             raise
 
+    read_manifest = read
+
     def add(self, data: bytes) -> Digest:
         """Store *data* as a blob; return its digest."""
         digest = Digest.of(data)

@@ -13,7 +13,7 @@ MODULES = sorted(p for name in ("layers", "assembler") for p in (ROOT / name).rg
 
 # From core to edge; a module imports from its own row and the rows above it, never from below.
 LAYERS = (
-    {"errors", "kinds", "leftovers", "regular"},
+    {"errors", "kinds", "leftovers", "regular", "jsontext"},
     {"digest", "limits", "tarheader", "tarnames", "tempfiles"},
     {"reference", "descriptor", "sparse", "codec"},
     {"tarindex"},
@@ -48,6 +48,7 @@ PURE = {
     "tree",
     "merge",
     "choice",
+    "jsontext",
 }
 IO = {"os", "socket", "subprocess", "requests", "tempfile", "shutil", "pathlib", "fs", "oras"}
 

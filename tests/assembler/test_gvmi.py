@@ -16,6 +16,11 @@ from layers.image import ImageConfig
 ID = Digest.of(b"")
 
 
+def ending(raw):
+    """A trailer whose CRC and length are right."""
+    return zlib.crc32(raw).to_bytes(4, "little") + raw + b"%08d" % len(raw)
+
+
 @pytest.fixture(scope="module")
 def squashfs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sq")
@@ -62,6 +67,11 @@ def test_a_file_is_read_back(write, squashfs):
         (b"\0\0\0\0{}00000002", "CRC-32"),
         (zlib.crc32(b"[]").to_bytes(4, "little") + b"[]00000002", "not a JSON object"),
         (zlib.crc32(b"{").to_bytes(4, "little") + b"{00000001", "not valid JSON"),
+        (ending(rb'{"Image":"\ud800"}'), "not valid JSON .it holds half a surrogate pair"),
+        (ending(b'{"Image":"\xff"}'), "not valid JSON .*utf-8"),
+        (ending(b'{"x":NaN}'), "not valid JSON .it holds NaN"),
+        (ending(b"\xef\xbb\xbf{}"), "not valid JSON .it begins with a byte order mark"),
+        (ending(b'{"x":' + b"[" * 500 + b"]" * 500 + b"}"), "not valid JSON .it is nested more"),
     ],
 )
 def test_broken_trailers_are_named(write, tail, problem):

@@ -164,6 +164,9 @@ def test_foreign_and_old_images_are_refused_with_advice(place):
     foreign = layout.layer(GOOD)
     foreign.descriptor["urls"] = ["https://example.invalid/x"]
     layout.tag(layout.image([foreign], {}), "latest")
+    place.convert(f"oci:{layout.path}")
+    place.out.unlink()
+    layout.blob_path(foreign.descriptor["digest"]).unlink()
     assert "foreign layer" in place.convert(f"oci:{layout.path}", status=13)
     old = layout.blob(
         b'{"schemaVersion": 1}', "application/vnd.docker.distribution.manifest.v1+json"

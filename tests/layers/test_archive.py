@@ -182,7 +182,7 @@ def test_a_blob_of_an_oci_archive_is_verified(opened):
     )
     with pytest.raises(DigestMismatch, match=f"^the archive: blob {digest}: expected {digest}"):
         blobs.read(Descriptor("", digest, len(LOWER)))
-    with pytest.raises(MalformedImage, match="is missing in the archive"):
+    with pytest.raises(ImageNotFound, match="is missing; the archive is incomplete, make it agai"):
         blobs.read(Descriptor("", Digest.of(b""), 0))
 
 

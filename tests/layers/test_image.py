@@ -103,6 +103,7 @@ def test_a_manifest_without_media_type_is_oci_s():
         ({"layers": [BLOB.to_json()] * 2001}, "x: 2001 layers, more than 2000"),
         ({"layers": [BLOB.to_json() | {"size": -1}]}, "size -1 is no size"),
         ({"layers": [BLOB.to_json() | {"size": True}]}, "size True is no size"),
+        ({"layers": [BLOB.to_json() | {"size": 1 << 63}]}, "size 9223372036854775808 is no size"),
     ],
 )
 def test_a_manifest_that_breaks_the_specification_is_told(changes, problem):
@@ -126,20 +127,41 @@ def test_what_is_no_container_image_is_refused():
 @pytest.mark.parametrize(
     ("raw", "media_type", "kind"),
     [
-        (b"unread", media.OCI_INDEX, Index),
-        (b"unread", media.DOCKER_LIST, Index),
-        (b"unread", media.OCI_MANIFEST, Manifest),
-        (b"unread", media.DOCKER_MANIFEST, Manifest),
+        (dumps(manifests=[]), media.OCI_INDEX, Index),
+        (dumps(manifests=[]), media.OCI_MANIFEST, Index),
+        (dumps(manifests=[], config=None, layers=None), media.DOCKER_MANIFEST, Index),
+        (dumps(layers=[], config={}), media.DOCKER_MANIFEST, Manifest),
+        (dumps(layers=[], config={}), media.OCI_INDEX, Manifest),
+        (dumps(), media.DOCKER_LIST, Index),
+        (dumps(), media.DOCKER_MANIFEST, Manifest),
         (dumps(mediaType=media.OCI_INDEX), "", Index),
         (dumps(mediaType=media.DOCKER_LIST), "application/json", Index),
         (dumps(manifests=[]), "", Index),
-        (dumps(mediaType=media.OCI_MANIFEST, manifests=[]), "", Manifest),
+        (dumps(mediaType=media.OCI_MANIFEST, manifests=[]), "", Index),
         (dumps(layers=[]), "", Manifest),
         (dumps(layers=[]), "text/plain", Manifest),
     ],
 )
 def test_an_index_is_told_from_a_manifest(raw, media_type, kind):
     assert manifest_kind(raw, media_type, "x") is kind
+
+
+@pytest.mark.parametrize("media_type", [media.OCI_MANIFEST, media.OCI_INDEX, ""])
+@pytest.mark.parametrize(
+    "also",
+    [{"manifests": []}, {"manifests": [BLOB.to_json()]}, {"Manifests": []}, {"fsLayers": [{}]}],
+)
+def test_what_is_a_manifest_and_something_else_is_refused(media_type, also):
+    raw = manifest(mediaType=media_type, **also)
+    for parse in (Manifest.parse, Index.parse):
+        with pytest.raises(MalformedImage, match=r"x has the fields of .* and .* at once, so tha"):
+            parse(raw, "x")
+
+
+@pytest.mark.parametrize("also", [{"config": {}}, {"layers": []}, {"LAYERS": []}, {"history": []}])
+def test_an_index_with_a_manifests_fields_is_refused(also):
+    with pytest.raises(MalformedImage, match="x has the fields of"):
+        Index.parse(dumps(manifests=[], **also), "x")
 
 
 def test_a_manifest_that_is_built_reads_back():

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 from builders import blob_of, contents, damage, paths
-from support.images import Layout, oci_layout
+from support.images import Layout, oci_archive, oci_layout
 from support.layers import file, gzipped, layer, whiteout
 
 from layers.errors import (
@@ -56,12 +56,16 @@ def session(tmp_path):
 
 
 @contextmanager
-def rootfs(layout, session):
+def opened(source, session):
     with (
-        open_image(parse_source(f"oci:{layout.path}"), session) as image,
+        open_image(parse_source(source), session) as image,
         open_rootfs(image, session) as tree,
     ):
         yield tree
+
+
+def rootfs(layout, session):
+    return opened(f"oci:{layout.path}", session)
 
 
 def with_layers(layout, **changes):
@@ -117,26 +121,40 @@ def test_leaving_closes_what_was_open_and_leaves_no_files(tmp_path, session):
     assert list((session.store.root / "tmp").iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("changes", "advice"),
-    [
-        ({"urls": ["https://example.test/layer"]}, r"outside the registry \(https://example.test/"),
-        (
-            {"mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"},
-            r"foreign layer, .*\(application/vnd.docker.image.rootfs.foreign",
-        ),
-        (
-            {"mediaType": "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"},
-            "push the image again with its layers inside",
-        ),
-        (
-            {"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip+encrypted"},
-            "is encrypted; decrypt the image first",
-        ),
-    ],
-)
-def test_layers_that_cannot_be_read_are_refused_before_any_is(tmp_path, session, changes, advice):
+FOREIGN = [
+    ({"urls": ["https://example.test/layer"]}, r"elsewhere than the image \(https://example.test/"),
+    (
+        {"mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"},
+        r"foreign layer, .*\(application/vnd.docker.image.rootfs.foreign",
+    ),
+    (
+        {"mediaType": "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"},
+        "push the image again with its layers inside",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "advice"), FOREIGN)
+def test_foreign_layers_are_read_where_their_blobs_are(tmp_path, session, changes, advice):
     layout = with_layers(oci_layout(tmp_path / "x", [LOWER]), **changes)
+    archive = oci_archive(tmp_path / "x.tar", layout)
+    blob = blob_of(layout, gzipped(LOWER))
+    for source in (f"oci:{layout.path}", f"oci-archive:{archive}"):
+        with opened(source, session) as tree:
+            assert paths(tree) == ["a", "gone"]
+    blob.unlink()
+    archive = oci_archive(tmp_path / "without.tar", layout)
+    for source in (f"oci:{layout.path}", f"oci-archive:{archive}"):
+        # A session that failed is stopped.
+        another = Session(session.store)
+        with pytest.raises(Unsupported, match=advice), opened(source, another):
+            pass
+
+
+def test_encrypted_layers_are_refused_before_any_is_read(tmp_path, session):
+    changes = {"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip+encrypted"}
+    layout = with_layers(oci_layout(tmp_path / "x", [LOWER]), **changes)
+    advice = "is encrypted; decrypt the image first"
     with pytest.raises(Unsupported, match=advice), rootfs(layout, session):
         pass
     assert session.observer.layers == []

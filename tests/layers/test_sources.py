@@ -6,9 +6,20 @@ from pathlib import Path
 
 import pytest
 from builders import damage
-from support.images import DOCKER, Layout, docker_archive, dumps, oci_archive, oci_layout, sha256
+from support.images import (
+    DOCKER,
+    OCI,
+    Layout,
+    docker_archive,
+    dumps,
+    image_config,
+    oci_archive,
+    oci_layout,
+    sha256,
+)
 from support.layers import file, layer
 
+from layers import sources
 from layers.descriptor import Descriptor, Platform
 from layers.digest import Digest
 from layers.errors import (
@@ -251,6 +262,115 @@ def test_schema_1_is_refused(session, images):
         load(f"oci:{images.path}:t", session)
 
 
+# What descriptors say of what they point at.
+
+
+def write_index(images, **changes):
+    """Write index.json anew, with one entry changed; `None` takes a field away."""
+    path = images.path / "index.json"
+    index = json.loads(path.read_bytes())
+    entry = index["manifests"][0] | changes
+    index["manifests"] = [{key: value for key, value in entry.items() if value is not None}]
+    path.write_bytes(dumps(index))
+
+
+@pytest.mark.parametrize("media_type", [None, "", OCI.index, OCI.manifest, "text/plain"])
+@pytest.mark.parametrize("kind", ["manifest", "index"])
+def test_a_manifest_and_an_index_are_known_by_their_content(session, images, media_type, kind):
+    image = images.image([TAR], compression=None)
+    images.tag(image if kind == "manifest" else images.index([image]), "t")
+    write_index(images, mediaType=media_type)
+    oci_archive(images.path.parent / "a.tar", images)
+    for source in (f"oci:{images.path}", f"oci-archive:{images.path.parent}/a.tar"):
+        assert load(f"{source}:t", session)[1] == [TAR]
+
+
+def test_entries_of_an_index_need_no_media_type(session, images):
+    image = images.image([TAR], compression=None)
+    del image["mediaType"]
+    images.tag(images.index([image]), "t")
+    assert load(f"oci:{images.path}:t", session)[1] == [TAR]
+
+
+@pytest.mark.parametrize("media_type", [None, OCI.index, OCI.layer["gzip"]])
+def test_manifests_are_asked_for_as_such_whatever_their_type(session, monkeypatch, media_type):
+    config = dumps({"os": "linux", "architecture": "amd64", "rootfs": {"diff_ids": []}})
+    manifest = dumps({"config": blob_json(config, OCI.config), "layers": []})
+    entry = blob_json(manifest, media_type) | {"platform": {"os": "linux", "architecture": "amd64"}}
+    index = dumps({"manifests": [entry]})
+    registry = FakeRegistry([index, manifest])
+    registry.only_blobs = {Digest.of(config): config}
+    monkeypatch.setattr(sources, "_registry", lambda *_arguments: registry)
+    assert load("127.0.0.1:1/x", session)[0].platform == Platform("linux", "amd64")
+
+
+def blob_json(data, media_type):
+    found = {"mediaType": media_type, "digest": sha256(data), "size": len(data)}
+    return found if media_type else {k: v for k, v in found.items() if k != "mediaType"}
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        ({"architecture": ""}, "linux/arm/v6"),
+        ({"architecture": "", "os": ""}, "linux/arm/v6"),
+        ({"architecture": None, "os": None}, "linux/arm/v6"),
+        ({"os": ""}, "linux/amd64"),
+        ({}, "linux/amd64"),
+    ],
+)
+def test_an_index_says_the_platform_where_the_config_does_not(session, images, own, expected):
+    image = images.image([TAR], **own) | {
+        "platform": {"os": "linux", "architecture": "arm", "variant": "v6"}
+    }
+    images.tag(image, "entry")
+    images.tag(images.index([image]), "index")
+    wanted = Wanted(Platform.parse(expected), explicit=True) if own else None
+    config, _ = load(f"oci:{images.path}:entry", session, wanted)
+    assert str(config.platform) == expected
+    if own != {} and expected != "linux/amd64":
+        assert load(f"oci:{images.path}:index", session, wanted)[0].platform == config.platform
+
+
+def test_what_is_manifest_and_index_at_once_is_refused(session, images):
+    image = images.image([TAR])
+    raw = json.loads(images.blob_path(image["digest"]).read_bytes())
+    for media_type in (OCI.manifest, OCI.index):
+        both = images.blob(dumps(raw | {"manifests": [image], "mediaType": media_type}), media_type)
+        images.tag(both, "t")
+        with pytest.raises(MalformedImage, match="has the fields of index and manifest at once"):
+            load(f"oci:{images.path}:t", session)
+
+
+def test_half_a_surrogate_pair_is_replaced_wherever_it_is(session, tmp_path, images):
+    odd = '{"Env": ["A=\\ud800"], "Labels": {"\\udc00": "\\udfff"}}'
+    config = dumps(image_config([sha256(TAR)], {}, "linux/amd64"))
+    config = config.replace(b'"config": {}', b'"config": ' + odd.encode())
+    assert b"ud800" in config
+    manifest = dumps(
+        {
+            "schemaVersion": 2,
+            "config": images.blob(config, OCI.config),
+            "layers": [images.layer(TAR, None).descriptor],
+            "annotations": {"name": "half"},
+        }
+    ).replace(b'"half"', rb'"\ud800"')
+    images.tag(images.blob(manifest, OCI.manifest), "half")
+    index = images.path / "index.json"
+    index.write_bytes(index.read_bytes().replace(b'"half"', rb'"\ud800"'))
+    saved = [{"Config": "c.json", "RepoTags": ["half"], "Layers": ["l.tar"]}]
+    members = {"manifest.json": dumps(saved).replace(b'"half"', rb'"\ud800"'), "c.json": config}
+    (tmp_path / "saved.tar").write_bytes(
+        layer(*(file(name, data) for name, data in members.items()), file("l.tar", TAR))
+    )
+    for source in (f"oci:{images.path}:\ufffd", f"docker-archive:{tmp_path}/saved.tar:\ufffd"):
+        found, blobs = load(source, session)
+        assert blobs == [TAR]
+        assert found.env == ("A=\ufffd",)
+        assert found.settings["Labels"] == {"\ufffd": "\ufffd"}
+        assert found.serialize()
+
+
 # The store.
 
 
@@ -318,6 +438,7 @@ class FakeRegistry:
 
     def __init__(self, blobs):
         self.blobs = {Digest.of(data): data for data in blobs}
+        self.only_blobs = None
         self.asked = []
         self.clones = self.closed = 0
 
@@ -335,6 +456,9 @@ class FakeRegistry:
 
     def blob(self, found):
         self.asked.append(found.digest)
+        if self.only_blobs is not None:
+            yield self.only_blobs[found.digest]
+            return
         yield self.blobs[found.digest][:1]
         yield self.blobs[found.digest][1:]
 
@@ -362,12 +486,12 @@ def test_what_the_store_lacks_is_fetched_once(session):
     assert observer.counts == [(found.digest, 1), (found.digest, len(TAR) - 1)]
 
 
-@pytest.mark.parametrize("media_type", [DOCKER.index, DOCKER.manifest, DOCKER.config])
-def test_small_documents_are_fetched_from_where_they_are(session, media_type):
+@pytest.mark.parametrize("read", [RegistryBlobs.read, RegistryBlobs.read_manifest])
+def test_small_documents_are_fetched_once(session, read):
     registry = FakeRegistry([b"{}"])
     blobs = RegistryBlobs(registry, session)
-    found = Descriptor(media_type, Digest.of(b"{}"), 2)
-    assert blobs.read(found) == blobs.read(found) == b"{}"
+    found = Descriptor("", Digest.of(b"{}"), 2)
+    assert read(blobs, found) == read(blobs, found) == b"{}"
     assert registry.asked == [found.digest]
     assert session.store.has(found)
 
