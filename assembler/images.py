@@ -14,7 +14,8 @@ from assembler.sandbox.treearea import TreeArea
 from layers.descriptor import Descriptor
 from layers.errors import ImageNotFound, LayersError
 from layers.image import Image, Manifest
-from layers.reference import Reference
+from layers.naming import find_id, find_source, id_digits
+from layers.reference import LocalReference, Reference
 from layers.rootfs import open_layer
 from layers.sources import open_remote
 
@@ -104,17 +105,17 @@ def stored_images(store: ContentStore, filters: Sequence[str] = ()) -> list[Stor
 
 
 def find_stored(store: ContentStore, text: str) -> list[StoredImage]:
-    """Return all names of the image that *text* means: a name, or the beginning of an id."""
+    """Return the image that *text* means: by its name, or else by the beginning of its id.
+
+    An id stands for all names of its image.
+    """
     images = stored_images(store)
-    digits = text.removeprefix("sha256:")
-    if len(digits) >= _SHORTEST_ID and set(digits) <= set("0123456789abcdef"):
-        ids = {image.image.id for image in images if image.image.id.hex.startswith(digits)}
-        if len(ids) > 1:
-            raise BuildError(f"{text} is the beginning of {len(ids)} images' ids; give more digits")
-        if ids:
-            return [image for image in images if image.image.id in ids]
-    name = str(Reference.parse(text))
+    digits = id_digits(text, _SHORTEST_ID)
+    name = "" if text.startswith("sha256:") else str(Reference.parse(text))
     found = [image for image in images if str(image.name) == name]
+    if not found and digits is not None and (same := find_id(digits, store)) is not None:
+        same_id = {image.image.id for image in images if image.descriptor.digest == same.digest}
+        found = [image for image in images if image.image.id in same_id]
     if not found:
         raise ImageNotFound(
             f"{text}: the store has no such image (golem-assemble images lists what it has)"
@@ -141,8 +142,11 @@ def remove_tags(store: ContentStore, texts: Iterable[str]) -> list[StoredImage]:
     return gone
 
 
-def pull(source: Reference, session: Session, wanted: Wanted) -> StoredImage:
+def pull(name: str, session: Session, wanted: Wanted) -> StoredImage:
     """Fetch an image from its registry into the store, and name it as it is named there."""
+    source = find_source(name, session.store)
+    if isinstance(source, LocalReference):
+        raise BuildError(f"{name}: pull fetches from registries; what is here is read as it is")
     with open_remote(source, session, wanted) as image:
         session.observer.layers_known(image.manifest.layers)
         for layer in image.manifest.layers:

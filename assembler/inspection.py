@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from assembler import gvmi
 from assembler.errors import GvmiError
 from assembler.views import size
-from layers.reference import parse_source
+from layers.naming import find_source
 from layers.sources import open_image
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def inspect(subject: str, wanted: Wanted, session: Session) -> dict[str, Any]:
     path = gvmi_path(subject)
     if path is not None:
         return _inspect_file(gvmi.GvmiFile.read(path))
-    with open_image(parse_source(subject), session, wanted) as image:
+    with open_image(find_source(subject, session.store), session, wanted) as image:
         return _inspect_image(image)
 
 

@@ -12,7 +12,7 @@ from assembler.assembling import open_tree
 from assembler.errors import BuildError
 from assembler.inspection import gvmi_path
 from layers.kinds import Kind
-from layers.reference import parse_source
+from layers.naming import find_source
 from layers.tree import Tree, TreeError
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ def open_listing(
         gvmi.GvmiFile.read(path)
         yield Listing(*squashlist.read_tree(path))
         return
-    with open_tree(parse_source(subject), wanted, session, progress) as (_, tree):
+    source = find_source(subject, session.store)
+    with open_tree(source, wanted, session, progress) as (_, tree):
         yield Listing(tree, {})
 
 

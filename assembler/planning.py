@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -280,6 +281,11 @@ def _platform(from_: ast.From, wanted: Wanted) -> Wanted:
 def _base(from_: ast.From, contexts: Mapping[str, str]) -> Reference | LocalReference:
     source = context_for(from_.image, contexts)
     try:
+        if source is not None and os.path.isdir(source):
+            raise InvalidReference(
+                f"--build-context {from_.image}={source} is a folder, which COPY --from reads; if "
+                f"it is an OCI image layout, name it oci:{source}"
+            )
         return parse_source(source or from_.image)
     except InvalidReference as error:
         raise DockerfileError(from_.location.name, from_.location.start, f"FROM: {error}") from None

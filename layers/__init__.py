@@ -15,6 +15,7 @@ The package knows nothing of Golem, Dockerfiles or terminals and can be used alo
     leftovers, tempfiles                     what must not be left behind
     store, layout, archive                   images on this machine
     auth, registry                           images elsewhere
+    naming                                   what a person means by an image's name
     sources                                  `open_image(reference)`: any of these -> `Image`
 
 `layers` never imports `assembler`.

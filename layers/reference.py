@@ -19,6 +19,12 @@ _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 _HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _LOCAL_TRANSPORTS = ("oci", "oci-archive", "docker-archive")
+_OTHER_TRANSPORTS = (
+    "dir", "docker-daemon", "containers-storage", "ostree", "atomic", "sif", "tarball",
+)  # fmt: skip
+_REGISTRY_PREFIXES = ("docker://", "docker-image://")
+_PATH_STARTS = ("/", "./", "../", "~/")
+_FILE_ENDINGS = (".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.zst", ".gvmi")
 _NAME_LIMIT = 255
 _SOURCE_INDEX = re.compile(r"@[0-9]{1,9}")
 
@@ -96,18 +102,59 @@ class LocalReference:
         return f"{self.transport}:{self.path}" + (f":{self.tag}" if self.tag else "")
 
 
+def has_transport(text: str) -> bool:
+    """Whether *text* says itself where the image is."""
+    return text.startswith(_REGISTRY_PREFIXES) or text.startswith(
+        tuple(f"{transport}:" for transport in _LOCAL_TRANSPORTS)
+    )
+
+
 def parse_source(text: str) -> Reference | LocalReference:
-    """Read what people type for an image, whatever the transport (containers-transports(5))."""
+    """Read what people type for an image, whatever the transport (containers-transports(5)).
+
+    What looks like a file, or names a transport that is not read, is an `InvalidReference` that
+    says so: it would be a valid name in Docker Hub.
+    """
     if not text or text != text.strip():
         raise InvalidReference(f"{text!r} is not an image reference")
-    if text.startswith("docker://"):
-        return Reference.parse(text.removeprefix("docker://"))
-    if text.startswith("docker-image://"):
-        return Reference.parse(text.removeprefix("docker-image://"))
+    for prefix in _REGISTRY_PREFIXES:
+        if text.startswith(prefix):
+            return Reference.parse(text.removeprefix(prefix))
     transport, colon, rest = text.partition(":")
     if colon and transport in _LOCAL_TRANSPORTS:
         return _parse_local(text, transport, rest)
+    if colon and (rest.startswith("//") or transport in _OTHER_TRANSPORTS):
+        raise InvalidReference(f"{text!r:.300}: {_transport_advice(text, transport)}")
+    if text in {".", ".."} or text.startswith(_PATH_STARTS) or _names_file(text):
+        raise InvalidReference(
+            f"{text!r:.300} looks like a path; name a layout oci:DIR, a tar docker-archive:FILE or "
+            f"oci-archive:FILE{registry_advice(text)}"
+        )
     return Reference.parse(text)
+
+
+def _names_file(text: str) -> bool:
+    return text.endswith(_FILE_ENDINGS) or text.partition(":")[0].endswith(_FILE_ENDINGS)
+
+
+def _transport_advice(text: str, transport: str) -> str:
+    if transport == "docker-daemon":
+        return "Docker's images are read after docker save -o FILE, as docker-archive:FILE"
+    if transport in _OTHER_TRANSPORTS:
+        return f"the transport {transport} is not read; skopeo copy {text:.200} oci:DIR, use that"
+    return (
+        f"there is no transport {transport:.40}://; name a registry's image HOST/NAME:TAG, and "
+        "what is on this machine oci:DIR, oci-archive:FILE or docker-archive:FILE"
+    )
+
+
+def registry_advice(text: str) -> str:
+    """Say how to name a registry's image of that name; empty if no image can have it."""
+    try:
+        Reference.parse(text)
+    except InvalidReference:
+        return ""
+    return f"; a registry's image of that name is docker://{text}"
 
 
 def _parse_local(text: str, transport: str, rest: str) -> LocalReference:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from layers.descriptor import (
 from layers.errors import MalformedImage, PlatformNotFound, RegistryUnavailable
 from layers.image import JSON_LIMIT, Image, Index, Manifest, manifest_kind
 from layers.layout import Layout, choose_tag
+from layers.naming import find_stored
 from layers.reference import LocalReference, Reference
 
 if TYPE_CHECKING:
@@ -56,15 +58,16 @@ def open_image(
 ) -> Iterator[Image]:
     """Open the image that *source* names, for the platform that is *wanted*.
 
-    A name without transport is looked up among the store's own tags first, as `docker build` does
-    with local images, then in its registry. The image's blobs can be read until the context ends.
+    A name without transport is looked up among the store's own tags and ids first, as `docker
+    build` does with local images, then in its registry. The image's blobs can be read until the
+    context ends.
     """
     wanted = wanted or Wanted()
     if isinstance(source, LocalReference):
         with _open_local(source, session, wanted) as image:
             yield _checked(image, wanted)
         return
-    tagged = session.store.resolve(str(source)) if source.digest is None else None
+    tagged = find_stored(source, session.store)
     if tagged is not None:
         yield _checked(_load(str(source), tagged, session.store, wanted), wanted)
         return
@@ -105,7 +108,7 @@ def _open_local(source: LocalReference, session: Session, wanted: Wanted) -> Ite
 
 def _located(source: LocalReference) -> LocalReference:
     """Return *source* with the shortest path that is there: a path may have colons in it."""
-    return next((one for one in source.readings() if Path(one.path).exists()), source)
+    return next((one for one in source.readings() if os.path.exists(one.path)), source)
 
 
 @contextmanager

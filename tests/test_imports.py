@@ -30,6 +30,7 @@ LAYERS = (
         "imageinfo",
         "imagepaths",
         "changes",
+        "naming",
     },
     {"sources", "rootfs", "imagefile", "imagecopy"},
     {"imagefs"},

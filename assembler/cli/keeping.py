@@ -110,11 +110,9 @@ def pull(
 ) -> None:
     """Fetch an image from its registry into the store."""
     from assembler import images
-    from layers.reference import Reference
 
-    source = Reference.parse(image.removeprefix("docker://"))
     with working(store, o.limits(limit), "none" if quiet else progress) as work:
-        pulled = images.pull(source, work.session, o.wanted(platform))
+        pulled = images.pull(image, work.session, o.wanted(platform))
     typer.echo(str(pulled.image.id))
 
 
@@ -154,12 +152,14 @@ def history(
 ) -> None:
     """Show what made each layer of an image, the last one first."""
     from assembler import images
-    from layers.reference import parse_source
+    from layers.naming import find_source
     from layers.sources import open_image
 
     with (
         working(store, o.limits(None), "none") as work,
-        open_image(parse_source(image), work.session, o.wanted(platform)) as opened,
+        open_image(
+            find_source(image, work.session.store), work.session, o.wanted(platform)
+        ) as opened,
     ):
         entries = images.history(opened)
     if as_json:

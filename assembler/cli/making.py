@@ -166,13 +166,13 @@ def convert(
     """Make a .gvmi of any image, as it is."""
     from assembler import assembling
     from assembler.destination import Destination
-    from layers.reference import parse_source
+    from layers.naming import find_source
 
     squashfs = o.squashfs_options(compression, level, preset, block_size, processors)
     destination = Destination(path=Path(output) if output else None)
     settings = o.settings(destination, squashfs, platform, source_date_epoch, keep_user)
-    source = parse_source(image)
     with working(store, o.limits(limit), "none" if quiet else progress) as work:
+        source = find_source(image, work.session.store)
         result = assembling.convert(source, settings, work.session, work.progress)
     _tell(result, work.progress, quiet, report)
 

@@ -479,9 +479,73 @@ def test_images_are_listed_named_forgotten_and_given_back(run, project, tmp_path
     assert run("df").stdout.splitlines()[2].split()[2] == "0"
 
 
+def test_an_id_that_images_prints_is_accepted_by_every_command(run, project):
+    context = project("FROM scratch\nCOPY dir /d/\nENV a=b\n")
+    run("build", "-q", "-t", "one", "--output", "type=image", "project")
+    short = run("images", "-q").stdout.strip()
+    (shown,) = json.loads(run("images", "--format", "json").stdout)
+    whole = shown["id"]
+    for name in (short, whole, whole.removeprefix("sha256:"), f"sha256:{short}"):
+        assert json.loads(run("inspect", "--json", name).stdout)["image_id"] in whole
+    assert run("ls", short, "/d").stdout == "b.txt\ndeep\n"
+    assert "COPY dir /d/" in run("history", whole).stdout
+    run("convert", "-q", "-o", "x.gvmi", short)
+    (context / "Dockerfile").write_text(
+        f"FROM {short} AS base\nFROM {whole}\nCOPY --from={short} /d/b.txt /copied\n"
+        "COPY --from=named /d/b.txt /other\n"
+    )
+    source = f"named=docker-image://{short}"
+    run("build", "-q", "-t", "two", "--build-context", source, "-o", "y.gvmi", "project")
+    assert {"copied", "d", "other"} <= set(run("ls", "y.gvmi").stdout.split())
+    run("tag", whole, "again")
+    assert run("rmi", short).stdout.count("Untagged") == 2
+    done = run("inspect", whole, status=5)
+    assert "the store has no image of that id" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["inspect", "history", "convert", "ls", "pull"])
+def test_what_is_here_is_not_looked_for_in_docker_hub(run, tmp_path, command):
+    oci_layout(tmp_path / "t1" / "a", [])
+    docker_archive(tmp_path / "file.tar", [])
+    (tmp_path / "x.gvmi").touch()
+    told = {
+        "file.tar": "file.tar is a file: name it docker-archive:file.tar if docker save",
+        "t1/a": "t1/a is a folder with an OCI image layout: name it oci:t1/a",
+        "./t1/a": "name it oci:./t1/a",
+        "dir:x": "the transport dir is not read; skopeo copy dir:x oci:DIR",
+        "docker-daemon:x": "docker save -o FILE",
+        "x.gvmi": "x.gvmi is a .gvmi, not an image",
+    }
+    if command in {"inspect", "ls"}:
+        del told["x.gvmi"]
+    for name, advice in told.items():
+        done = run(command, name, status=4)
+        assert advice in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert list(tmp_path.glob("*.gvmi")) == [tmp_path / "x.gvmi"]
+
+
+@pytest.mark.parametrize(
+    ("base", "context", "problem"),
+    [
+        ("dir:x", None, "Dockerfile:1: FROM: 'dir:x': the transport dir is not read"),
+        ("./base", None, "Dockerfile:1: FROM: './base' looks like a path"),
+        ("base.tar", None, "Dockerfile:1: FROM: 'base.tar' looks like a path"),
+        ("debian", "debian=project", "=project is a folder, which COPY --from reads; if it is an"),
+        ("debian", "debian=a.tar", "FROM: 'a.tar' looks like a path"),
+    ],
+)
+def test_a_dockerfile_is_told_too(run, project, base, context, problem):
+    project(f"FROM {base}\n")
+    options = ["--build-context", context] if context else []
+    assert problem in run("build", *options, "project", status=3).stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "problem"),
     [
+        (["pull", "oci:x"], 15, "oci:x: pull fetches from registries; what is here is read as it"),
+        (["rmi", "sha256:012"], 5, "sha256:012: the store has no such image"),
         (["rmi", "none"], 5, "none: the store has no such image"),
         (["tag", "none", "x"], 5, "the store has no such image"),
         (["images", "--filter", "x=y"], 15, "--filter x=y: write it as"),
