@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from assembler.errors import GuestError
 from layers.kinds import Kind
-from layers.tree import Node, NotADirectory, TreeError
+from layers.tree import Node, TreeError, check_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _DIRECTORIES = ((b"proc", 0o755), (b"sys", 0o755), (b"dev", 0o755), (b"tmp", 0o1777))
 _FILES = (b"hosts", b"hostname", b"resolv.conf")
+_SHOWN = 200
 _PROVIDER_PLATFORM = ("linux", "amd64")
 
 
@@ -108,15 +109,24 @@ def _plain_files(tree: Tree, mtime: int) -> Iterator[Advice]:
 
 def _volume(tree: Tree, volume: str, mtime: int) -> None:
     """Make the volume's directory; links on the way would stop the guest from mounting it."""
+    try:
+        _make_volume(tree, volume, mtime)
+    except TreeError as error:
+        raise GuestError(f"volume {_shown(volume)}: {error}") from None
+
+
+def _make_volume(tree: Tree, volume: str, mtime: int) -> None:
     node = tree.root
     walked = b""
     for name in volume.encode("utf-8", "surrogateescape").strip(b"/").split(b"/"):
         walked += b"/" + name
         child = node.children.get(name)
         if child is None:
+            check_name(name)
             child = node.children[name] = Node(Kind.DIRECTORY, 0o755, mtime=mtime)
         if child.kind is Kind.SYMLINK:
-            real = "/" + b"/".join(tree.resolve(volume.encode())).decode(errors="replace")
+            names = tree.resolve(volume.encode("utf-8", "surrogateescape"))
+            real = "/" + b"/".join(names).decode(errors="replace")
             raise GuestError(
                 f"volume {volume}: {walked.decode(errors='replace')} is a symbolic link, which a "
                 f"provider's guest does not follow; name the volume by its real path, VOLUME {real}"
@@ -130,10 +140,12 @@ def _volume(tree: Tree, volume: str, mtime: int) -> None:
 def _working_dir(tree: Tree, path: str, mtime: int) -> None:
     try:
         tree.make_directories(path.encode("utf-8", "surrogateescape"), mtime)
-    except NotADirectory as error:
-        raise GuestError(f"WORKDIR {path}: {error}") from None
     except TreeError as error:
-        raise GuestError(f"WORKDIR {path}: {error}") from None
+        raise GuestError(f"WORKDIR {_shown(path)}: {error}") from None
+
+
+def _shown(path: str) -> str:
+    return path if len(path) <= _SHOWN else f"{path[:_SHOWN]}..."
 
 
 def advise(tree: Tree, config: ImageConfig, compression: str, *, keep_user: bool) -> list[Advice]:
@@ -154,7 +166,10 @@ def _volume_advice(tree: Tree, config: ImageConfig) -> Iterator[Advice]:
             "the image has no VOLUME: no file can be sent to it or fetched from it on a provider",
         )
     for volume in volumes:
-        node = tree.find(volume.encode("utf-8", "surrogateescape"))
+        try:
+            node = tree.find(volume.encode("utf-8", "surrogateescape"))
+        except TreeError:
+            continue  # `prepare` refuses it
         if node is not None and node.children:
             yield Advice(
                 "volume-hides-content",

@@ -13,7 +13,7 @@ from layers import tarwriter
 from layers.kinds import Kind
 from layers.layerwriter import LayerWriter
 from layers.tarheader import BLOCK
-from layers.tree import Data, Node, Origin
+from layers.tree import Data, Node, Origin, check_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -80,7 +80,8 @@ class Changes:
         """Put *node* at *path*, in place of what is there; return what stands there then.
 
         A directory replaces no directory, but gives the one that is there its own metadata. *size*
-        is the length of *chunks*, a file's data; `SizeChanged` tells that it is not.
+        is the length of *chunks*, a file's data; `SizeChanged` tells that it is not. Raises
+        `InvalidName` for a name that Linux would not accept.
         """
         parent, name = self._parent(path)
         there = parent.children.get(name)
@@ -152,6 +153,7 @@ class Changes:
     def _parent(self, path: bytes) -> tuple[Node, bytes]:
         """Return the directory that *path* is in; most of the time it is the one asked for last."""
         folder, _, name = path.rpartition(b"/")
+        check_name(name)
         if folder != self._folder[0]:
             node = self.tree.root
             for part in folder.split(b"/") if folder else ():

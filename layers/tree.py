@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 LINK_LIMIT = 40
 """Symbolic links followed in one lookup, as in Linux (path_resolution(7))."""
+NAME_MAX = 255
+"""Bytes in the name of a directory entry, as in Linux; mksquashfs cuts longer ones off."""
 
 
 class DataFile(Protocol):
@@ -99,6 +101,10 @@ class LinkLoop(TreeError):
     """More symbolic links on the way than Linux would follow."""
 
 
+class InvalidName(TreeError):
+    """A name that no directory entry can have."""
+
+
 _NO_CHILDREN: dict[bytes, Node] = {}
 
 
@@ -136,6 +142,7 @@ class Tree:
         for name in names:
             child = node.children.get(name)
             if child is None:
+                check_name(name)
                 child = node.children[name] = Node(Kind.DIRECTORY, 0o755, uid, gid, mtime)
             elif not child.is_directory:
                 raise NotADirectory(f"{show(b'/'.join(names))}: {show(name)} is not a directory")
@@ -234,6 +241,14 @@ def _split(path: bytes) -> list[bytes]:
     parts = [part for part in path.split(b"/") if part not in (b"", b".")]
     parts.reverse()
     return parts
+
+
+def check_name(name: bytes) -> None:
+    """Raise `InvalidName` unless Linux would accept *name* for a new directory entry."""
+    if len(name) > NAME_MAX:
+        raise InvalidName(f"{show(name)} is longer than {NAME_MAX} bytes, the most in Linux")
+    if b"\0" in name:
+        raise InvalidName(f"{show(name)} contains a zero byte, which no name in Linux can")
 
 
 def show(path: bytes) -> str:
