@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 _EMPTY_INDEX = b'{"schemaVersion":2,"manifests":[]}'
+_BEGUN = {"blobs", "tmp", "lost+found"}
+"""What is in a directory whose first user was killed while making the store."""
 REF_NAME = "org.opencontainers.image.ref.name"
 CHUNK = 1 << 18
 
@@ -44,8 +46,34 @@ def default_root() -> Path:
     """Return `$XDG_CACHE_HOME/golem-assemble`, or what the specification says without it."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     # The XDG base directory specification has relative paths ignored.
-    cache = Path(base) if base.startswith("/") else Path.home() / ".cache"
-    return cache / "golem-assemble"
+    if base.startswith("/"):
+        return Path(base) / "golem-assemble"
+    try:
+        return Path.home() / ".cache" / "golem-assemble"
+    except RuntimeError:
+        raise StoreError(
+            "this user has no home directory to keep the content store in; set XDG_CACHE_HOME, or "
+            "pass a directory with --store"
+        ) from None
+
+
+def store_exists(root: Path) -> bool:
+    """Whether there is a store at *root*; nothing and an empty directory are none.
+
+    Raises `StoreError` where something else is, or nobody can tell.
+    """
+    with _opening(root):
+        try:
+            names = set(os.listdir(root))
+        except FileNotFoundError:
+            if not root.is_symlink():
+                return False
+            raise
+    if "steps" not in names and names - _BEGUN:
+        raise StoreError(
+            f"{root}: not a content store, but a directory with other things in it; check --store"
+        )
+    return "steps" in names
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +88,14 @@ class ContentStore:
 
     def __init__(self, root: Path) -> None:
         """Open the store at *root*, made where it is missing; leftovers of killed processes go."""
+        with _opening(root):
+            # Commands of RUN, and the overlays that they work in, have other working directories.
+            root = root.absolute()
         self.root = root
         self._blobs = root / "blobs" / "sha256"
         self._temp = root / "tmp"
         self._steps = root / "steps"
-        with explained(root):
+        with _opening(root):
             self._blobs.mkdir(parents=True, exist_ok=True)
             self._temp.mkdir(exist_ok=True)
             self._steps.mkdir(exist_ok=True)
@@ -294,6 +325,19 @@ class ContentStore:
 
 def _sync(temp: TempFile) -> None:
     os.fsync(temp.fileno())
+
+
+@contextmanager
+def _opening(root: Path) -> Iterator[None]:
+    """Turn any failure to open the store into a sentence."""
+    try:
+        with explained(root):
+            yield
+    except OSError as error:
+        raise StoreError(
+            f"{root}: the content store cannot be opened ({error.strerror}); name another place by "
+            "--store or XDG_CACHE_HOME"
+        ) from None
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from assembler.cli import options as o
-from assembler.cli.working import working
+from assembler.cli.working import opened_store, working
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,7 +88,7 @@ def list_images(
 
     if output not in {"table", "json"}:
         raise typer.BadParameter("choose table or json", param_hint="--format")
-    with working(store, o.limits(None), "none") as work:
+    with working(store, o.limits(None), "none", looking=True) as work:
         found = [i.fields() for i in images.stored_images(work.session.store, filters or ())]
     if quiet:
         for identity in dict.fromkeys(item["id"] for item in found):
@@ -125,7 +125,7 @@ def tag(
     """Give an image of the store one more name."""
     from assembler import images
 
-    with working(store, o.limits(None), "none") as work:
+    with working(store, o.limits(None), "none", looking=True) as work:
         images.add_tag(work.session.store, source, target)
 
 
@@ -137,7 +137,7 @@ def rmi(
     """Take names from images; `prune` gives the space back."""
     from assembler import images
 
-    with working(store, o.limits(None), "none") as work:
+    with working(store, o.limits(None), "none", looking=True) as work:
         for image in images.remove_tags(work.session.store, names):
             typer.echo(f"Untagged: {image.name.familiar}:{image.name.tag or 'latest'}")
 
@@ -156,7 +156,7 @@ def history(
     from layers.sources import open_image
 
     with (
-        working(store, o.limits(None), "none") as work,
+        working(store, o.limits(None), "none", looking=True) as work,
         open_image(
             find_source(image, work.session.store), work.session, o.wanted(platform)
         ) as opened,
@@ -178,7 +178,7 @@ def df(store: o.Store = None, debug: o.Debug = False) -> None:
     """Show how much the store holds, and how much `prune` would give back."""
     from assembler import images
 
-    with working(store, o.limits(None), "none") as work:
+    with working(store, o.limits(None), "none", looking=True) as work:
         used = images.usage(work.session.store)
     _table(
         [
@@ -206,10 +206,10 @@ def prune(
 ) -> None:
     """Remove what no name leads to, layers and RUN's caches, the longest unused first."""
     from assembler import images
-    from layers.store import ContentStore, default_root
 
     limit = _parse_size(keep)
-    gone = images.prune(ContentStore(store or default_root()), limit, dry=dry)
+    with opened_store(store, looking=True) as content:
+        gone = images.prune(content, limit, dry=dry)
     for one in gone:
         typer.echo(f"{'would remove' if dry else 'removed'} {one.name}  {_size(one.size)}")
     total = _size(sum(one.size for one in gone))

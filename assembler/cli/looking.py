@@ -55,7 +55,7 @@ def inspect(
     """Show config, volumes, workdir, layers, sizes and hash; nothing is built."""
     from assembler import inspection
 
-    with working(store, o.limits(None), "none") as work:
+    with working(store, o.limits(None), "none", looking=True) as work:
         found = inspection.inspect(subject, o.wanted(platform), work.session)
     if as_json:
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))

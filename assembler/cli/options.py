@@ -17,6 +17,7 @@ from assembler.request import RunOptions
 from assembler.squashfs import COMPRESSIONS, PRESETS, SquashfsOptions
 from assembler.views import MODES
 from layers.descriptor import Platform
+from layers.errors import StoreError
 from layers.limits import Limits
 from layers.sources import Wanted
 
@@ -94,10 +95,21 @@ Epoch = Annotated[
 KeepUser = Annotated[
     bool, typer.Option("--keep-user", help="Write USER into the image, as UID:GID.")
 ]
+
+
+def _store(text: str) -> Path:
+    if not text:
+        raise StoreError("--store is empty; pass the directory of the content store")
+    return Path(text)
+
+
 Store = Annotated[
     Path | None,
     typer.Option(
-        "--store", metavar="DIR", help="The content store; default $XDG_CACHE_HOME/golem-assemble."
+        "--store",
+        metavar="DIR",
+        parser=_store,
+        help="The content store; default $XDG_CACHE_HOME/golem-assemble.",
     ),
 ]
 LimitOption = Annotated[

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import typer
@@ -11,11 +13,10 @@ import typer
 from assembler.progress import NoView, Progress
 from assembler.views import make_view
 from layers.session import Session
-from layers.store import ContentStore, default_root
+from layers.store import ContentStore, default_root, store_exists
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from layers.limits import Limits
 
@@ -30,9 +31,12 @@ class Work:
 
 @contextmanager
 def working(
-    store: Path | None, limits: Limits, mode: str, *, offline: bool = False
+    store: Path | None, limits: Limits, mode: str, *, offline: bool = False, looking: bool = False
 ) -> Iterator[Work]:
-    """Open the store and a view; whatever happens, the view is closed and threads are told."""
+    """Open the store and a view; whatever happens, the view is closed and threads are told.
+
+    A command that is only *looking* makes no store where there is none.
+    """
     try:
         view = NoView() if mode == "none" else make_view(mode)
     except ValueError as error:
@@ -40,11 +44,22 @@ def working(
     progress = Progress(view)
     session = None
     try:
-        content = ContentStore(store or default_root())
-        session = Session(content, limits, progress, offline=offline)
-        with content.in_use():
-            yield Work(session, progress)
+        with opened_store(store, looking=looking) as content:
+            session = Session(content, limits, progress, offline=offline)
+            with content.in_use():
+                yield Work(session, progress)
     finally:
         if session is not None:
             session.stop.set()
         progress.close()
+
+
+@contextmanager
+def opened_store(store: Path | None, *, looking: bool = False) -> Iterator[ContentStore]:
+    """Open the store; one that is not there is an empty one, made for the block, when *looking*."""
+    root = (store or default_root()).absolute()
+    if not looking or store_exists(root):
+        yield ContentStore(root)
+        return
+    with TemporaryDirectory(prefix="golem-assemble-") as folder:
+        yield ContentStore(Path(folder))

@@ -97,6 +97,24 @@ def test_a_file_in_the_place_of_a_folder_is_told(tmp_path, name):
         ContentStore(tmp_path / "store")
 
 
+def test_a_relative_store_is_made_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store = ContentStore(Path("store"))
+    monkeypatch.chdir("/")
+    store.ingest(BLOB, [DATA])
+    assert store.root == tmp_path / "store"
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    with pytest.raises(StoreError, match="XDG_CACHE_HOME"):
+        default_root()
+
+
 # Blobs.
 
 
@@ -263,7 +281,7 @@ WORKER = """
 import pathlib, sys
 from layers.descriptor import Descriptor
 from layers.digest import Digest
-from layers.store import ContentStore
+from layers.store import ContentStore, default_root
 
 root, name = pathlib.Path(sys.argv[1]), sys.argv[2]
 shared = b"shared " * 200_000
