@@ -6,14 +6,13 @@ import os
 import re
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assembler import guest, gvmi
-from assembler.destination import SUFFIXES, Destination
+from assembler.destination import SUFFIXES, Destination, check_outputs
 from assembler.epoch import epoch_of_created, parse_epoch
 from assembler.errors import BuildError
-from assembler.output import check_target
+from assembler.exporting import write_tar
 from assembler.packing import Packed, pack
 from assembler.squashfs import SquashfsOptions, find_mksquashfs
 from assembler.trailer import container_config
@@ -23,7 +22,8 @@ from layers.rootfs import open_rootfs
 from layers.sources import Wanted, open_image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from assembler.progress import Progress
     from layers.digest import Digest
@@ -39,7 +39,8 @@ _ID_DIGITS = 10
 class Settings:
     """What `build` and `convert` have in common."""
 
-    output: Destination = field(default_factory=Destination)
+    outputs: tuple[Destination, ...] = (Destination(),)
+    report: Path | None = None
     squashfs: SquashfsOptions = field(default_factory=SquashfsOptions)
     wanted: Wanted = field(default_factory=Wanted)
     epoch: int | None = None
@@ -61,13 +62,18 @@ class Subject:
 class Assembled:
     """A finished image."""
 
-    packed: Packed
+    outputs: tuple[Packed, ...]
     config: ImageConfig
     image_id: Digest
     base_digest: Digest | None
     layers: tuple[Digest, ...]
     tags: tuple[str, ...]
     trailer: Mapping[str, Any]
+
+    @property
+    def packed(self) -> Packed:
+        """The output that was named first."""
+        return self.outputs[0]
 
 
 def chosen_epoch(option: str | None, environ: Mapping[str, str]) -> int | None:
@@ -81,10 +87,9 @@ def chosen_epoch(option: str | None, environ: Mapping[str, str]) -> int | None:
 
 def check_before_work(settings: Settings) -> None:
     """Raise for what would fail at the end, while nothing has been fetched yet."""
-    if settings.output.needs_mksquashfs:
+    if any(output.needs_mksquashfs for output in settings.outputs):
         find_mksquashfs()
-    if settings.output.kind != "image":
-        check_target(settings.output.path or Path("image.gvmi"))
+    check_outputs(settings.outputs, settings.report)
 
 
 def convert(
@@ -97,9 +102,11 @@ def convert(
         if epoch is None:
             epoch = epoch_of_created(image.config.created)
         subject = Subject(tree, image.config, image.id, default_name(source), epoch)
-        packed, trailer = finish(subject, settings, progress)
+        outputs, trailer = write_outputs(
+            subject, settings, progress, lambda output: export_tar(subject, output, progress)
+        )
     return Assembled(
-        packed=packed,
+        outputs=outputs,
         config=image.config,
         image_id=image.id,
         base_digest=image.manifest.digest,
@@ -120,27 +127,56 @@ def open_tree(
         yield image, tree
 
 
-def finish(
-    subject: Subject, settings: Settings, progress: Progress
-) -> tuple[Packed, Mapping[str, Any]]:
-    """Prepare the tree for a provider's guest, tell what will not work there, and pack it."""
+def write_outputs(
+    subject: Subject,
+    settings: Settings,
+    progress: Progress,
+    write_other: Callable[[Destination], Packed],
+) -> tuple[tuple[Packed, ...], Mapping[str, Any]]:
+    """Write all outputs, in the order in which they were named; return the trailer's config, too.
+
+    *write_other* writes what is no squashfs: first, as the tree is changed for a provider's guest.
+    """
+    written = {o: write_other(o) for o in settings.outputs if not o.needs_mksquashfs}
+    if len(written) == len(set(settings.outputs)):
+        trailer: Mapping[str, Any] = {"Volumes": dict.fromkeys(subject.config.volumes)}
+    else:
+        trailer = _prepare(subject, settings, progress)
+    ending = gvmi.encode_trailer(trailer)
+    for output in settings.outputs:
+        if output.needs_mksquashfs:
+            written[output] = pack(
+                subject.tree,
+                ending if output.kind == "gvmi" else None,
+                target_path(subject, output),
+                settings.squashfs,
+                subject.epoch,
+                progress,
+            )
+    return tuple(written[output] for output in settings.outputs), trailer
+
+
+def _prepare(subject: Subject, settings: Settings, progress: Progress) -> dict[str, Any]:
+    """Prepare the tree for a provider's guest, tell what will not work there."""
     tree, config = subject.tree, subject.config
     user = resolve_user(tree, config.user) if settings.keep_user and config.user else None
     advice = guest.advise(tree, config, settings.squashfs.compression, keep_user=settings.keep_user)
     advice += guest.prepare(tree, config, subject.epoch)
     for item in advice:
         progress.advise(item.text)
-    trailer = container_config(config, subject.image_id, user)
-    target = target_path(subject, settings)
-    ending = gvmi.encode_trailer(trailer) if settings.output.kind == "gvmi" else None
-    packed = pack(tree, ending, target, settings.squashfs, subject.epoch, progress)
-    return packed, trailer
+    return container_config(config, subject.image_id, user)
 
 
-def target_path(subject: Subject, settings: Settings) -> Path:
+def export_tar(subject: Subject, output: Destination, progress: Progress) -> Packed:
+    """Write the root file system as a tar."""
+    target = target_path(subject, output)
+    with progress.step("tar"):
+        return Packed(target, write_tar(subject.tree, target), kind="tar")
+
+
+def target_path(subject: Subject, output: Destination) -> Path:
     """Return the output's path: as it was named, or by default."""
-    suffix = SUFFIXES[settings.output.kind]
-    return settings.output.path or Path(file_name(subject.name, subject.image_id, suffix))
+    return output.target(file_name(subject.name, subject.image_id, SUFFIXES[output.kind]))
 
 
 def default_name(source: Reference | LocalReference) -> str:
@@ -153,7 +189,7 @@ def default_name(source: Reference | LocalReference) -> str:
 
 
 def file_name(name: str, image_id: Digest, suffix: str = ".gvmi") -> str:
-    """Return the output's default name: NAME-TAG-<first ten digits of the image id>.gvmi."""
+    """Return an output's default name: NAME-TAG-<first ten digits of the image id>.gvmi."""
     safe = _UNSAFE.sub("-", name).strip("-.") or "image"
     if len(safe) > 200:
         raise BuildError(f"{name!r:.100}... is too long for a file name; name the output by -o")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from assembler import dockerfile, planning
 from assembler.assembling import (
@@ -12,14 +13,15 @@ from assembler.assembling import (
     Settings,
     Subject,
     check_before_work,
-    finish,
+    export_tar,
     target_path,
+    write_outputs,
 )
 from assembler.builder import Builder, scratch_config
 from assembler.context import open_context
 from assembler.copystep import Times
 from assembler.epoch import epoch_of_created
-from assembler.exporting import write_archive, write_tar
+from assembler.exporting import write_archive
 from assembler.hands import Manner
 from assembler.packing import Packed
 from assembler.running import Machine
@@ -32,8 +34,9 @@ from layers.image import Manifest
 from layers.tree import Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
+    from assembler.destination import Destination
     from assembler.dockerfile import Dockerfile, Instruction, Stage
     from assembler.planning import Plan, StagePlan
     from assembler.progress import Progress
@@ -66,12 +69,13 @@ def build(request: Request, settings: Settings, session: Session, progress: Prog
         )
         with progress.step("store"):
             descriptor = keep_image(result.image, raw, result.made, session)
-        packed, trailer = _written(subject, settings, descriptor, request, session, progress)
+        other = partial(_write_other, subject, descriptor, request, session, progress)
+        outputs, trailer = write_outputs(subject, settings, progress, other)
         for tag in request.tags:
             session.store.tag(str(tag), descriptor)
     base = result.image
     return Assembled(
-        packed=packed,
+        outputs=outputs,
         config=result.config,
         image_id=Digest.of(raw),
         base_digest=base.manifest.digest if base else None,
@@ -83,31 +87,27 @@ def build(request: Request, settings: Settings, session: Session, progress: Prog
     )
 
 
-def _written(
+def _write_other(
     subject: Subject,
-    settings: Settings,
     descriptor: Descriptor,
     request: Request,
     session: Session,
     progress: Progress,
-) -> tuple[Packed, Mapping[str, Any]]:
-    """Write the kind of file that was asked for; `image` writes none."""
-    kind = settings.output.kind
-    if settings.output.needs_mksquashfs:
-        return finish(subject, settings, progress)
-    volumes = {"Volumes": dict.fromkeys(subject.config.volumes)}
+    output: Destination,
+) -> Packed:
+    """Write an output that is no squashfs; for `image` there is nothing to write."""
+    kind = output.kind
+    if kind == "tar":
+        return export_tar(subject, output, progress)
     if kind == "image":
         manifest = Manifest.parse(session.store.read(descriptor), "the manifest")
-        return Packed(None, sum(layer.size for layer in manifest.layers)), volumes
-    target = target_path(subject, settings)
+        return Packed(None, sum(layer.size for layer in manifest.layers), kind=kind)
+    target = target_path(subject, output)
     with progress.step(kind):
-        if kind == "tar":
-            size = write_tar(subject.tree, target)
-        else:
-            size = write_archive(
-                target, descriptor, request.tags, session.store, docker=kind == "docker"
-            )
-    return Packed(target, size), volumes
+        size = write_archive(
+            target, descriptor, request.tags, session.store, docker=kind == "docker"
+        )
+    return Packed(target, size, kind=kind)
 
 
 @contextmanager

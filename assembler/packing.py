@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from assembler import gvmi
-from assembler.output import atomic
+from assembler.output import STDOUT, atomic
 from assembler.squashfs import write_squashfs
 
 if TYPE_CHECKING:
@@ -22,13 +22,22 @@ if TYPE_CHECKING:
 class Packed:
     """A finished file. Sizes in bytes; *hash* is the SHA3-224 that SDKs name images by.
 
-    What is no `.gvmi` has no hash; what went to the store alone has no path.
+    What is no `.gvmi` has no hash; what went to the store alone has no path. *kind* is a type of
+    `destination.SUFFIXES`.
     """
 
     path: Path | None
     size: int
     squashfs_size: int | None = None
     hash: str | None = None
+    kind: str = "gvmi"
+
+    @property
+    def shown(self) -> str | None:
+        """Its path for people and reports; `-` for standard output."""
+        if self.path is None:
+            return None
+        return "-" if self.path == STDOUT else str(self.path)
 
 
 def pack(
@@ -45,7 +54,7 @@ def pack(
             write_squashfs(tree, part, options, epoch, progress.squashed, progress.warn)
         if trailer is None:
             size = os.fstat(part.fileno()).st_size
-            return Packed(target, size, size)
+            return Packed(target, size, size, kind="squashfs")
         squashfs_size = _append(part.fileno(), trailer)
         with progress.step("hash"):
             digest = gvmi.image_hash(part.path)

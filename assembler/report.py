@@ -6,13 +6,14 @@ import json
 import resource
 from typing import TYPE_CHECKING, Any
 
-from assembler.output import atomic
+from assembler.output import STDOUT, atomic
 from assembler.views import size
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from assembler.assembling import Assembled
+    from assembler.packing import Packed
     from assembler.progress import Progress
 
 
@@ -20,10 +21,20 @@ def report(result: Assembled, progress: Progress) -> dict[str, Any]:
     """Return everything that there is to tell; sizes in bytes, times in seconds."""
     packed, config = result.packed, result.config
     return {
-        "path": str(packed.path.absolute()) if packed.path else None,
+        "path": _path(packed),
         "hash": packed.hash,
         "size": packed.size,
         "squashfs_size": packed.squashfs_size,
+        "outputs": [
+            {
+                "type": output.kind,
+                "path": _path(output),
+                "size": output.size,
+                "squashfs_size": output.squashfs_size,
+                "hash": output.hash,
+            }
+            for output in result.outputs
+        ],
         "image_id": str(result.image_id),
         "tags": list(result.tags),
         "base": str(result.base_digest) if result.base_digest else None,
@@ -38,9 +49,15 @@ def report(result: Assembled, progress: Progress) -> dict[str, Any]:
     }
 
 
+def _path(packed: Packed) -> str | None:
+    if packed.path is None or packed.path == STDOUT:
+        return packed.shown
+    return str(packed.path.absolute())
+
+
 def write_report(path: Path, data: dict[str, Any]) -> None:
     """Write the report as JSON, whole or not at all."""
-    with atomic(path) as temp:
+    with atomic(path, "--report", binary=False) as temp:
         temp.write(
             json.dumps(data, indent=2, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
         )
@@ -48,12 +65,12 @@ def write_report(path: Path, data: dict[str, Any]) -> None:
 
 def summary(result: Assembled, progress: Progress) -> list[str]:
     """Return the closing lines for people."""
-    packed = result.packed
     count = len(progress.warnings)
-    lines = [f"image     {packed.path}"] if packed.path else []
-    lines.append(f"size      {size(packed.size)} ({packed.size:,} bytes)")
-    if packed.hash:
-        lines.append(f"hash      {packed.hash}")
+    lines = []
+    for packed in result.outputs:
+        lines += [f"image     {packed.shown}"] if packed.shown else []
+        lines.append(f"size      {size(packed.size)} ({packed.size:,} bytes)")
+        lines += [f"hash      {packed.hash}"] if packed.hash else []
     lines += [
         f"image id  {result.image_id.hex}",
         f"time      {progress.elapsed:.1f} s",

@@ -5,6 +5,7 @@ Everything goes through `write_squashfs`, so that another writer could stand beh
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from assembler import rootinode
-from assembler.errors import OutputError, SquashfsError
+from assembler.errors import SquashfsError
 from assembler.postponing import postponed
 from layers import tarstream
 from layers.tree import show
@@ -128,7 +129,7 @@ def write_squashfs(
     """Write *tree* as a squashfs into *out*. *progress* is told of (bytes fed, of how many).
 
     The root directory's and the file system's times are *epoch*. On any failure `SquashfsError`
-    or `OutputError` is raised, and mksquashfs is gone.
+    is raised, or the `OSError` that mksquashfs met, and mksquashfs is gone.
     """
     program = find_mksquashfs()
     _drop_unreadable_attributes(tree, warn)
@@ -145,7 +146,7 @@ def write_squashfs(
             fed = _feed(process, feed, progress)
             status = process.wait()
         if status != 0 or not fed:
-            raise _failure(status, _tail(stderr), out)
+            raise _failure(status, _tail(stderr))
         for line in _tail(stderr).splitlines()[:_WARNINGS_SHOWN]:
             warn(f"mksquashfs: {line}")
     try:
@@ -237,13 +238,10 @@ def _feed(
     return True
 
 
-def _failure(status: int, stderr: str, out: TempFile) -> Exception:
-    folder = out.path.parent
-    if "No space left on device" in stderr or "Disk quota exceeded" in stderr:
-        return OutputError(
-            f"{folder}: no space left on this disk for the squashfs; make room, or choose another "
-            "place by -o"
-        )
+def _failure(status: int, stderr: str) -> Exception:
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if os.strerror(number) in stderr:
+            return OSError(number, os.strerror(number))  # `output` says whose disk it is
     if status < 0:
         name = signal.Signals(-status).name
         hint = " (out of memory?)" if -status == signal.SIGKILL else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +11,7 @@ from assembler.cli import options as o
 from assembler.cli.working import working
 
 if TYPE_CHECKING:
-    from assembler.assembling import Assembled
+    from assembler.assembling import Assembled, Settings
     from assembler.progress import Progress
 
 _BUILD_EXAMPLES = """\
@@ -132,12 +131,12 @@ def build(
         cache=not no_cache, secrets=secret or (),
         run=o.run_options(sandbox, run_timeout, run_output_limit),
     )  # fmt: skip
-    destination = Destination.parse(output)
-    settings = o.settings(destination, squashfs, platform, source_date_epoch, keep_user)
+    destinations = tuple(map(Destination.parse, output or ())) or (Destination(),)
+    settings = o.settings(destinations, report, squashfs, platform, source_date_epoch, keep_user)
     mode = "none" if quiet else progress
     with working(store, o.limits(limit), mode, offline=offline) as work:
         result = building.build(request, settings, work.session, work.progress)
-    _tell(result, work.progress, quiet, report)
+    _tell(result, work.progress, quiet, settings)
 
 
 def convert(
@@ -165,28 +164,32 @@ def convert(
 ) -> None:
     """Make a .gvmi of any image, as it is."""
     from assembler import assembling
-    from assembler.destination import Destination
+    from assembler.destination import OF_ANY_IMAGE, Destination
     from layers.naming import find_source
 
     squashfs = o.squashfs_options(compression, level, preset, block_size, processors)
-    destination = Destination(path=Path(output) if output else None)
-    settings = o.settings(destination, squashfs, platform, source_date_epoch, keep_user)
+    parsed = (Destination.parse(text, OF_ANY_IMAGE) for text in output or ())
+    destinations = tuple(parsed) or (Destination(),)
+    settings = o.settings(destinations, report, squashfs, platform, source_date_epoch, keep_user)
     with working(store, o.limits(limit), "none" if quiet else progress) as work:
         source = find_source(image, work.session.store)
         result = assembling.convert(source, settings, work.session, work.progress)
-    _tell(result, work.progress, quiet, report)
+    _tell(result, work.progress, quiet, settings)
 
 
-def _tell(result: Assembled, progress: Progress, quiet: bool, path: Path | None) -> None:
+def _tell(result: Assembled, progress: Progress, quiet: bool, settings: Settings) -> None:
+    """Write the report, and tell people: on stderr, when standard output is for a file."""
     from assembler import report
+    from assembler.destination import writes_stdout
 
-    if path is not None:
-        report.write_report(path, report.report(result, progress))
+    if settings.report is not None:
+        report.write_report(settings.report, report.report(result, progress))
+    lines = report.summary(result, progress)
     if quiet:
-        typer.echo(str(result.packed.path or result.image_id))
-        return
-    for line in report.summary(result, progress):
-        typer.echo(line)
+        lines = [output.shown or str(result.image_id) for output in result.outputs]
+    taken = writes_stdout(settings.outputs, settings.report)
+    for line in lines:
+        typer.echo(line, err=taken)
 
 
 def check(

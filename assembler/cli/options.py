@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from assembler.assembling import Settings, chosen_epoch
-from assembler.destination import SUFFIXES
+from assembler.destination import OF_ANY_IMAGE, SUFFIXES
 from assembler.dockerfile.sizes import parse_memory
 from assembler.dockerfile.words import WordError
+from assembler.output import output_path
 from assembler.request import RunOptions
 from assembler.squashfs import COMPRESSIONS, PRESETS, SquashfsOptions
 from assembler.views import MODES
@@ -22,29 +23,23 @@ from layers.limits import Limits
 from layers.sources import Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from assembler.destination import Destination
 
-Output = Annotated[
-    str | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="OUT.gvmi",
-        help="Where the image goes; default NAME-TAG-ID.gvmi here.",
-    ),
-]
-BuildOutput = Annotated[
-    str | None,
-    typer.Option(
+
+def _output(kinds: Iterable[str]) -> Any:
+    return typer.Option(
         "--output",
         "-o",
         metavar="OUT.gvmi|type=TYPE,dest=FILE",
-        help=f"Where the image goes, and as what: {', '.join(SUFFIXES)}; "
-        "default NAME-TAG-ID.gvmi here.",
-    ),
-]
+        help=f"Where the image goes, and as what: {', '.join(kinds)}; a file, a folder, or - for "
+        "standard output; default NAME-TAG-ID.gvmi here; may be given several times.",
+    )
+
+
+Output = Annotated[list[str] | None, _output(OF_ANY_IMAGE)]
+BuildOutput = Annotated[list[str] | None, _output(SUFFIXES)]
 PlatformOption = Annotated[
     str | None,
     typer.Option(
@@ -81,7 +76,12 @@ ProgressMode = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the output's path alone.")]
 Report = Annotated[
     Path | None,
-    typer.Option("--report", metavar="FILE", help="Write all there is to tell as JSON."),
+    typer.Option(
+        "--report",
+        metavar="FILE",
+        parser=output_path,
+        help="Write all there is to tell as JSON; - for standard output.",
+    ),
 ]
 Epoch = Annotated[
     str | None,
@@ -189,7 +189,8 @@ def _seconds(text: str | None) -> float | None:
 
 
 def settings(
-    output: Destination,
+    outputs: tuple[Destination, ...],
+    report: Path | None,
     squashfs: SquashfsOptions,
     platform: str | None,
     epoch: str | None,
@@ -197,7 +198,8 @@ def settings(
 ) -> Settings:
     """Join what `build` and `convert` have in common."""
     return Settings(
-        output=output,
+        outputs=outputs,
+        report=report,
         squashfs=squashfs,
         wanted=wanted(platform),
         epoch=chosen_epoch(epoch, os.environ),
