@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import struct
 import zlib
 from dataclasses import dataclass
@@ -102,13 +103,14 @@ class GvmiFile:
     def read(cls, path: Path) -> Self:
         """Read trailer and superblock; raise `GvmiError` for what is broken."""
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            # Whoever opens a FIFO would wait for a writer.
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
             raise GvmiError(f"{path}: there is no such file") from None
         except OSError as error:
             raise GvmiError(f"{path}: it cannot be opened ({error.strerror})") from None
         try:
-            size = os.fstat(descriptor).st_size
+            size = _size(descriptor)
             raw = _read_trailer(descriptor, size)
             squashfs_size = size - _CRC - len(raw) - _DIGITS
             return cls(
@@ -122,6 +124,15 @@ class GvmiFile:
             raise GvmiError(f"{path} is not a sound .gvmi: {error}") from None
         finally:
             os.close(descriptor)
+
+
+def _size(descriptor: int) -> int:
+    status = os.fstat(descriptor)
+    if stat.S_ISDIR(status.st_mode):
+        raise ValueError("it is a directory")
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("it is not a regular file")
+    return status.st_size
 
 
 def _read_trailer(descriptor: int, size: int) -> bytes:

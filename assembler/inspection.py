@@ -40,6 +40,9 @@ def inspect(subject: str, wanted: Wanted, session: Session) -> dict[str, Any]:
 
 def _inspect_file(file: gvmi.GvmiFile) -> dict[str, Any]:
     config = file.config
+    problems = gvmi.type_problems(config)
+    if problems:
+        raise GvmiError(f"{file.path} is not a sound .gvmi: {'; '.join(problems)}")
     return {
         "kind": "gvmi",
         "path": str(file.path),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 
-from assembler.errors import SquashfsError
+from assembler.errors import GvmiError, SquashfsError
+from assembler.output import STDOUT
 from assembler.squashfs import find_tool
 from layers.kinds import Kind
-from layers.tree import Node, Tree
+from layers.tree import Node, Tree, TreeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,55 +32,91 @@ _KINDS = {
 }
 _ENTRY_LIMIT = 5_000_000
 _LINE_LIMIT = 1 << 16
+_MESSAGES_SHOWN = 1 << 16
+_REASON_SHOWN = 500
+_GRACE = 5.0
+"""Seconds that unsquashfs has to end by itself, after it has written its last."""
 
 
 def check_contents(path: Path) -> None:
-    """Unpack all files' data, without keeping them; raise `SquashfsError` for damage."""
-    done = subprocess.run(
-        _command(path), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False
-    )
-    if done.returncode != 0:
-        raise _damaged(path, done.stderr)
+    """Unpack all files' data, without keeping them; raise `GvmiError` for damage."""
+    with _message_file() as stderr:
+        done = subprocess.run(_command(path), stdout=subprocess.DEVNULL, stderr=stderr, check=False)
+        if done.returncode != 0:
+            raise _failure(path, done.returncode, stderr)
 
 
 def read_tree(path: Path) -> tuple[Tree, dict[Node, int]]:
     """Return the tree of the squashfs at the head of *path*, and the sizes of its files in bytes.
 
-    Raises `SquashfsError` where unsquashfs is missing or finds the squashfs broken.
+    Raises `GvmiError` for a broken squashfs, `SquashfsError` where unsquashfs is missing or cannot
+    read such files.
     """
     command = _command(path)
     tree = Tree()
     sizes: dict[Node, int] = {}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    complete = False
-    try:
-        if process.stdout is None:  # pragma: no cover - it was asked for a pipe
-            raise SquashfsError(f"{command[0]} cannot be read from")
-        for line in _records(process.stdout):
-            complete = line == _END
-            if not complete:
-                _add(tree, sizes, line)
-    except (ValueError, LookupError):
-        raise SquashfsError(
-            f"{path}: unsquashfs lists {line[:100]!r}, which makes no sense"
-        ) from None
-    finally:
-        # What follows the listing is all the files' data: nobody waits for that.
-        process.kill()
-        stderr = process.communicate()[1]
-    if not complete:
-        raise _damaged(path, stderr)
+    with _message_file() as stderr:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr)
+        complete = False
+        line = b""
+        try:
+            for line in _records(process.stdout) if process.stdout is not None else ():
+                complete = line == _END
+                if not complete:
+                    _add(tree, sizes, line)
+        except (ValueError, LookupError, TreeError):
+            raise _damaged(path, f"unsquashfs lists {line[:100]!r}, which makes no sense") from None
+        finally:
+            # What follows the listing is all the files' data: nobody waits for that.
+            status = _end(process, wait=not complete)
+        if not complete:
+            raise _failure(path, status, stderr)
     return tree, sizes
 
 
+def _end(process: subprocess.Popen[bytes], *, wait: bool) -> int:
+    """Make the process end; if its status is to be its own, let it *wait* a moment for that."""
+    if process.stdout is not None:
+        process.stdout.close()
+    with suppress(subprocess.TimeoutExpired):
+        return process.wait(_GRACE if wait else 0)
+    process.kill()
+    return process.wait()
+
+
 def _command(path: Path) -> list[str]:
-    """Return what writes the listing, then all data, to standard output."""
-    return [find_tool("unsquashfs"), "-no-progress", "-quiet", "-pf", "/dev/stdout", str(path)]
+    """Return what writes the listing, then all data, to standard output.
+
+    On some errors unsquashfs removes its output by name; no one can remove this name. An option
+    cannot be mistaken for the path, which begins with a slash.
+    """
+    program = find_tool("unsquashfs")
+    return [program, "-no-progress", "-quiet", "-pf", str(STDOUT), str(path.absolute())]
 
 
-def _damaged(path: Path, stderr: bytes) -> SquashfsError:
-    reason = " ".join(stderr.decode("utf-8", "replace").split())[:500]
-    return SquashfsError(f"{path}: the squashfs is damaged: {reason or 'unsquashfs gave up'}")
+def _message_file() -> IO[bytes]:
+    """Return a file for messages that needs no disk; a pipe would have to be read meanwhile."""
+    return open(os.memfd_create("messages"), "w+b")
+
+
+def _failure(path: Path, status: int, messages: IO[bytes]) -> Exception:
+    messages.seek(0)
+    lines = messages.read(_MESSAGES_SHOWN).decode("utf-8", "replace").splitlines()
+    reason = "; ".join(line.removeprefix("FATAL ERROR: ").strip() for line in lines if line.strip())
+    reason = "".join(char if char.isprintable() else "?" for char in reason)[:_REASON_SHOWN]
+    if "invalid option" in reason or "unsupported by this version" in reason:
+        return SquashfsError(f"{path}: unsquashfs cannot read it: {reason}")
+    if status == -signal.SIGKILL:
+        return SquashfsError(
+            f"{path}: unsquashfs was ended by SIGKILL (out of memory?); nothing was found out"
+        )
+    if status < 0:
+        reason = f"unsquashfs crashed on it ({signal.Signals(-status).name})"
+    return _damaged(path, reason or f"unsquashfs stops at it, with exit status {status}")
+
+
+def _damaged(path: Path, reason: str) -> GvmiError:
+    return GvmiError(f"{path} is not a sound .gvmi: its squashfs is damaged: {reason}")
 
 
 def _records(stream: IO[bytes]) -> Iterator[bytes]:
@@ -102,6 +142,8 @@ def _records(stream: IO[bytes]) -> Iterator[bytes]:
             held += line + b"\n"
     if record:
         yield record
+    if held:
+        raise ValueError("no record")
     if line.startswith(b"#"):
         yield _END
 
@@ -119,6 +161,8 @@ def _add(tree: Tree, sizes: dict[Node, int], line: bytes) -> None:
     names = [name for name in path.split(b"/") if name]
     if letter == b"L":
         target = tree.find(_unescape(rest), follow=False)
+        if target is not None and target.is_directory:
+            raise ValueError("a hard link to a directory")
         if target is not None and names:
             _parent(tree, names).children[names[-1]] = target
         return
@@ -129,8 +173,10 @@ def _add(tree: Tree, sizes: dict[Node, int], line: bytes) -> None:
         sizes[node] = int(rest.split(b" ")[4])
     if names:
         _parent(tree, names).children[names[-1]] = node
-    else:
+    elif node.is_directory:
         tree.root = node
+    else:
+        raise ValueError("the root is not a directory")
 
 
 def _node(letter: bytes, rest: bytes) -> Node | None:
@@ -160,6 +206,8 @@ def _parent(tree: Tree, names: list[bytes]) -> Node:
     node = tree.root
     for name in names[:-1]:
         node = node.children[name]
+    if not node.is_directory:
+        raise ValueError("not a directory")
     return node
 
 

@@ -24,7 +24,7 @@ _ETC_FILES = ("etc/hosts", "etc/hostname", "etc/resolv.conf")
 def verify(path: Path) -> list[str]:
     """Return a line for each point that holds; raise `GvmiError` naming all that do not.
 
-    Raises `SquashfsError` for a squashfs that cannot be unpacked to its last byte.
+    That includes a squashfs that cannot be unpacked to its last byte.
     """
     file = gvmi.GvmiFile.read(path)
     tree, _ = squashlist.read_tree(path)
@@ -92,7 +92,8 @@ def _workdir_problems(tree: Tree, file: GvmiFile) -> Iterator[str]:
     path = file.config.get("WorkingDir")
     if not isinstance(path, str) or not path.strip():
         return
-    if path in (file.config.get("Volumes") or {}):
+    volumes = file.config.get("Volumes")
+    if isinstance(volumes, dict) and path in volumes:
         return
     node = _find(tree, path, follow=True)
     if node is None or not node.is_directory:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import zlib
 
@@ -107,6 +108,9 @@ def test_files_that_are_short_missing_or_unreadable_are_named(tmp_path, write):
             read(tmp_path / "none")
         with pytest.raises(GvmiError, match="(?i)directory"):
             read(tmp_path)
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(GvmiError, match="not a regular file"):
+        gvmi.GvmiFile.read(tmp_path / "fifo")
 
 
 def test_types_are_checked_as_strictly_as_a_provider_does():

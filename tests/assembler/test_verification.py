@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import zlib
 
 import pytest
 
 from assembler.errors import GvmiError, SquashfsError
-from assembler.squashlist import read_tree
+from assembler.squashlist import check_contents, read_tree
 from assembler.verification import verify
+from layers.kinds import Kind
+from layers.tree import Node, Tree
 
 
 @pytest.fixture
@@ -53,6 +56,7 @@ def test_a_good_file_passes_every_check(gvmi):
         ({"Volumes": {"data": {}}}, "not an absolute path"),
         ({"Volumes": {"/data/": {}}}, "not a clean path"),
         ({"Env": "x"}, "Env must be"),
+        ({"Volumes": 5, "WorkingDir": "/work"}, "Volumes must be"),
         ({"WorkingDir": "/none"}, "/none is not a directory"),
         ({"WorkingDir": "/etc/hosts/x", "Volumes": {}}, "is not a directory"),
     ],
@@ -107,7 +111,9 @@ def test_a_damaged_squashfs_is_an_error(gvmi):
     data = bytearray(path.read_bytes())
     data[96:4096] = bytes(4000)
     path.write_bytes(data)
-    with pytest.raises(SquashfsError, match="damaged"):
+    with pytest.raises(
+        GvmiError, match=r"x.gvmi is not a sound .gvmi: its squashfs is damaged: \w"
+    ):
         read_tree(path)
 
 
@@ -117,5 +123,56 @@ def test_a_file_that_cannot_be_unpacked_is_found(gvmi):
     data[100:110] = bytes(10)  # after the superblock come the files' data
     path.write_bytes(data)
     assert read_tree(path)
-    with pytest.raises(SquashfsError, match="damaged"):
+    with pytest.raises(GvmiError, match=r"damaged: .*failed to read/uncompress file .*/data/x"):
         verify(path)
+
+
+def unsquashfs(tmp_path, monkeypatch, script):
+    """Put another unsquashfs before the real one."""
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "unsquashfs"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+
+
+def test_unsquashfs_cannot_remove_what_it_writes_to(tmp_path, monkeypatch):
+    # It removes its output by name after some errors: as root, once, the machine's /dev/stdout.
+    unsquashfs(tmp_path, monkeypatch, f'echo "$4" >{tmp_path}/name; exit 1')
+    for look in (read_tree, check_contents):
+        with pytest.raises(GvmiError, match="stops at it, with exit status 1"):
+            look(tmp_path / "x.gvmi")
+        name = (tmp_path / "name").read_text().strip()
+        with pytest.raises(PermissionError):
+            os.unlink(name.replace("self", str(os.getpid())))
+        assert name.startswith("/proc/self/fd/")
+
+
+@pytest.mark.parametrize(
+    ("script", "error", "problem"),
+    [
+        ("exit 3", GvmiError, "exit status 3"),
+        ("kill -SEGV $$", GvmiError, r"crashed on it \(SIGSEGV\)"),
+        ("kill -KILL $$", SquashfsError, "out of memory"),
+        ("echo '-pf: invalid option' >&2; exit 1", SquashfsError, "invalid option"),
+        ("echo 'lzo, this is unsupported by this version' >&2; exit 1", SquashfsError, "lzo"),
+        ("echo FATAL ERROR: odd >&2; exit 1", GvmiError, "damaged: odd$"),
+        ("head -c 1000000 /dev/zero >&2; exit 1", GvmiError, r"damaged: [?]{500}$"),
+        ("echo nonsense; echo '#'", GvmiError, "makes no sense"),
+        ("echo '/ D 0 755 0 0'; echo 'a D 0 755 0 0'; echo 'a/b L a'; echo '#'", GvmiError, "a/b"),
+        ("echo '/ D 0 755 0 0'; echo 'a F 0 755 0 0'; echo 'a/b D 0 755 0 0'", GvmiError, "a/b"),
+        ("echo '/ S 0 755 0 0 l'; echo '#'", GvmiError, "makes no sense"),
+        (
+            "echo '/ D 0 755 0 0'; echo 'l S 0 777 0 0 l'; echo 'x L l/x'; echo '#'",
+            GvmiError,
+            "l/x",
+        ),
+        ("echo '/ D 0 755 0 0'; echo 'c C 0 755 0 0 1'; echo '#'", GvmiError, "makes no sense"),
+    ],
+)
+def test_what_unsquashfs_does_wrong_is_told(tmp_path, monkeypatch, script, error, problem):
+    unsquashfs(tmp_path, monkeypatch, script)
+    with pytest.raises(error, match=problem):
+        read_tree(tmp_path / "x.gvmi")
+    assert Tree().root.children == {}
+    assert Node(Kind.FILE, 0).children == {}
