@@ -12,7 +12,6 @@ import re
 import shutil
 import signal
 import subprocess
-import tempfile
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
@@ -110,6 +109,14 @@ def find_mksquashfs() -> str:
     return program
 
 
+def message_file() -> IO[bytes]:
+    """Return a file for a program's messages. It takes no disk, so that a full one can be told.
+
+    A pipe would have to be read meanwhile.
+    """
+    return open(os.memfd_create("messages"), "w+b")
+
+
 def find_tool(name: str) -> str:
     """Return the path of one of squashfs-tools' programs."""
     program = shutil.which(name)
@@ -141,7 +148,7 @@ def write_squashfs(
     # in silence (about one large image in ten on a busy machine). Without them images are 0.1 %
     # larger.
     command += [*_memory(options.block_size), "-no-tailends", "-root-mode", f"{tree.root.mode:o}"]
-    with tempfile.TemporaryFile() as stderr:
+    with message_file() as stderr:
         with _running(command, stderr) as process:
             fed = _feed(process, feed, progress)
             status = process.wait()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
@@ -11,7 +10,7 @@ from typing import IO, TYPE_CHECKING
 
 from assembler.errors import GvmiError, SquashfsError
 from assembler.output import STDOUT
-from assembler.squashfs import find_tool
+from assembler.squashfs import find_tool, message_file
 from layers.kinds import Kind
 from layers.tree import Node, Tree, TreeError
 
@@ -40,7 +39,7 @@ _GRACE = 5.0
 
 def check_contents(path: Path) -> None:
     """Unpack all files' data, without keeping them; raise `GvmiError` for damage."""
-    with _message_file() as stderr:
+    with message_file() as stderr:
         done = subprocess.run(_command(path), stdout=subprocess.DEVNULL, stderr=stderr, check=False)
         if done.returncode != 0:
             raise _failure(path, done.returncode, stderr)
@@ -55,7 +54,7 @@ def read_tree(path: Path) -> tuple[Tree, dict[Node, int]]:
     command = _command(path)
     tree = Tree()
     sizes: dict[Node, int] = {}
-    with _message_file() as stderr:
+    with message_file() as stderr:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr)
         complete = False
         line = b""
@@ -92,11 +91,6 @@ def _command(path: Path) -> list[str]:
     """
     program = find_tool("unsquashfs")
     return [program, "-no-progress", "-quiet", "-pf", str(STDOUT), str(path.absolute())]
-
-
-def _message_file() -> IO[bytes]:
-    """Return a file for messages that needs no disk; a pipe would have to be read meanwhile."""
-    return open(os.memfd_create("messages"), "w+b")
 
 
 def _failure(path: Path, status: int, messages: IO[bytes]) -> Exception:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from assembler.output import temporary_folder
 from assembler.progress import NoView, Progress
 from assembler.views import make_view
 from layers.session import Session
-from layers.store import ContentStore, default_root, store_exists
+from layers.store import ContentStore, default_root, explained, store_exists
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,5 +62,8 @@ def opened_store(store: Path | None, *, looking: bool = False) -> Iterator[Conte
     if not looking or store_exists(root):
         yield ContentStore(root)
         return
-    with TemporaryDirectory(prefix="golem-assemble-") as folder:
-        yield ContentStore(Path(folder))
+    place = temporary_folder()
+    with ExitStack() as stack:
+        with explained(Path(place)):
+            temporary = TemporaryDirectory(prefix="golem-assemble-", dir=place)
+        yield ContentStore(Path(stack.enter_context(temporary)))
