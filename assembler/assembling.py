@@ -72,8 +72,8 @@ class Assembled:
 
     @property
     def packed(self) -> Packed:
-        """The output that was named first."""
-        return self.outputs[0]
+        """The `.gvmi`, which has a hash, or else the output that was named first."""
+        return next((output for output in self.outputs if output.hash), self.outputs[0])
 
 
 def chosen_epoch(option: str | None, environ: Mapping[str, str]) -> int | None:
