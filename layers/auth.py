@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import oras.auth.token
-from oras.auth.utils import get_basic_auth, parse_auth_header
+from oras.auth.utils import get_basic_auth
 
+from layers.challenges import Challenge, parse_challenges
 from layers.errors import AccessDenied
 from layers.reference import DOCKER_HUB
+from layers.tokens import NoToken, TokenServer
+from layers.urls import origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,14 +31,19 @@ if TYPE_CHECKING:
 
 _HUB_LEGACY = "https://index.docker.io/v1/"
 _HELPER_TIMEOUT = 30
+_IDENTITY_USER = "<token>"
+"""The user name that a helper gives for an identity token."""
+_LONGEST_WAIT = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A user name and a password (or access token)."""
+    """What a login left: a user name and a password (or access token), or an identity token."""
 
     username: str
     password: str
+    identity_token: str = ""
+    """What a token server gave a login, to be exchanged there for tokens."""
 
     def __repr__(self) -> str:
         return f"Credentials({self.username!r}, ...)"
@@ -101,13 +109,13 @@ def _from_auths(config: dict[str, Any], reference: Reference, path: Path) -> Cre
         entry = auths.get(name)
         if not isinstance(entry, dict):
             continue
-        if entry.get("identitytoken"):
-            raise AccessDenied(
-                f"{path}: {name} holds an identity token, which is not supported; log in with a "
-                "user name and an access token instead"
-            )
-        if isinstance(entry.get("auth"), str) and entry["auth"]:
-            return _decode(entry["auth"], name, path)
+        auth, identity = entry.get("auth"), entry.get("identitytoken")
+        found = _decode(auth, name, path) if isinstance(auth, str) and auth else None
+        if isinstance(identity, str) and identity:
+            found = found or Credentials("", "")
+            return Credentials(found.username, found.password, identity)
+        if found:
+            return found
     return None
 
 
@@ -146,24 +154,44 @@ def _from_helper(config: dict[str, Any], reference: Reference) -> Credentials | 
         return None
     try:
         answer = json.loads(done.stdout)
-        return Credentials(str(answer["Username"]), str(answer["Secret"]))
+        username, secret = str(answer["Username"]), str(answer["Secret"])
     except (ValueError, KeyError, TypeError):
         raise AccessDenied(f"{program} gave an answer that cannot be read") from None
+    if username == _IDENTITY_USER:
+        return Credentials("", "", secret)
+    return Credentials(username, secret)
 
 
 class ChallengeAuth(oras.auth.token.TokenAuth):  # type: ignore[misc] # oras has no types
-    """oras's token authentication, for registries that ask for Basic as well as for Bearer."""
+    """oras's token authentication, with challenges read by RFC 9110 and answered as they allow.
 
-    def __init__(self, reference: Reference, credentials: Credentials | None) -> None:
+    *registry* is the URL that credentials and tokens may be sent to.
+    """
+
+    def __init__(
+        self, reference: Reference, credentials: Credentials | None, registry: str
+    ) -> None:
         super().__init__()
         self._name = str(reference)
         self._host = reference.host
-        self._has_credentials = credentials is not None
-        if credentials:
+        self._registry = registry
+        self._scope = f"repository:{reference.repository}:pull"
+        self._credentials = credentials
+        if credentials and credentials.password:
             self.set_basic_auth(credentials.username, credentials.password)
 
     def __repr__(self) -> str:
         return f"ChallengeAuth({self._host!r})"
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether somebody logged in."""
+        return self._credentials is not None
+
+    @property
+    def ways_in(self) -> str:
+        """How to log in."""
+        return f"skopeo login {self._host}, docker login {self._host}, or REGISTRY_AUTH_FILE"
 
     def set_basic_auth(self, username: str, password: str) -> None:
         """Remember a user name and password for challenges to come."""
@@ -172,33 +200,63 @@ class ChallengeAuth(oras.auth.token.TokenAuth):  # type: ignore[misc] # oras has
     def authenticate_request(
         self, original: requests.Response, headers: dict[str, str], refresh: bool = False
     ) -> tuple[dict[str, str], bool]:
-        """Answer a 401 or 403; raise `AccessDenied` where there is no answer."""
-        challenge = original.headers.get("Www-Authenticate", "")
-        if challenge.lower().startswith("basic"):
-            if self._has_credentials and "Authorization" not in original.request.headers:
-                return headers | {"Authorization": f"Basic {self._basic_auth}"}, True
-            raise self.denied(original.status_code)
-        if original.status_code == 401:
-            # A token that was good may have expired.
-            self.token = None
-        if not challenge.lower().startswith("bearer") or not parse_auth_header(challenge).realm:
-            raise self.denied(original.status_code)
-        try:
-            answered, changed = super().authenticate_request(original, headers, refresh)
-        except (AttributeError, ValueError):
-            # oras takes for granted that a token server answers with a JSON object.
-            changed = False
-        if not changed:
-            raise self.denied(original.status_code)
-        return answered, True
+        """Answer a 401 or 403; raise `AccessDenied` where there is no answer.
 
-    def denied(self, status: int) -> AccessDenied:
-        """Return the error for an access that was refused."""
-        if self._has_credentials:
-            reason = "the credentials that were found are not accepted; log in again"
+        A Bearer challenge is preferred, wherever it stands: its token may be had without a login,
+        and does less harm than a password where it is lost.
+        """
+        if origin(original.url) != origin(self._registry):
+            raise self._denied_elsewhere(original)
+        challenges = parse_challenges(original.headers.get("WWW-Authenticate", ""))
+        # One that was good may have expired.
+        self.token = None
+        reason = ""
+        for challenge in challenges:
+            if challenge.scheme == "bearer":
+                try:
+                    self.token = self._fetch_token(challenge)
+                except NoToken as error:
+                    reason = str(error)
+                    continue
+                return headers | {"Authorization": f"Bearer {self.token}"}, True
+        sent = original.request.headers.get("Authorization") or ""
+        if any(one.scheme == "basic" for one in challenges) and not sent.startswith("Basic "):
+            if getattr(self, "_basic_auth", ""):
+                return headers | {"Authorization": f"Basic {self._basic_auth}"}, True
+            if self._credentials and not reason:
+                reason = "it wants a user name and a password, but the login left an identity token"
+        raise self.denied(original.status_code, reason)
+
+    def _fetch_token(self, challenge: Challenge) -> str:
+        server = TokenServer.of(challenge, self._registry, self._scope)
+        basic: str = getattr(self, "_basic_auth", "")
+        if self._credentials and self._credentials.identity_token:
+            try:
+                return server.exchange(
+                    self.session, self._credentials.identity_token, _LONGEST_WAIT
+                )
+            except NoToken:
+                # Not every token server knows OAuth2; a password is good for all.
+                if not basic:
+                    raise
+        return server.token(self.session, basic, _LONGEST_WAIT)
+
+    def denied(self, status: int, reason: str = "") -> AccessDenied:
+        """Return the error for an access that was refused, for *reason* or the usual one."""
+        if self.has_credentials:
+            usual = "the credentials that were found are not accepted; log in again"
         else:
-            reason = "it wants a login, or there is no such image"
+            usual = "it wants a login, or there is no such image"
+        told = f"{reason}; {usual}" if reason else usual
         return AccessDenied(
-            f"{self._name}: {self._host} refuses access ({status}): {reason} (skopeo login "
-            f"{self._host}, docker login {self._host}, or REGISTRY_AUTH_FILE)"
+            f"{self._name}: {self._host} refuses access ({status}): {told} ({self.ways_in})"
+        )
+
+    def _denied_elsewhere(self, original: requests.Response) -> AccessDenied:
+        place = origin(original.url)
+        return AccessDenied(
+            f"{self._name}: {self._host} redirects to {place[1] if place else 'another server'}, "
+            f"which refuses access ({original.status_code}); it gets no credentials, they are for "
+            f"{self._host} alone: name the image as that server has it, or tell who runs the "
+            "registry"
         )

@@ -8,6 +8,7 @@ time limits, and bounded retries that honour Retry-After.
 from __future__ import annotations
 
 import inspect
+import json
 import logging
 import os
 import random
@@ -20,7 +21,6 @@ import oras.provider
 import requests
 import urllib3
 from oras.logger import logger as oras_logger
-from requests.adapters import HTTPAdapter
 
 from layers import descriptor as media
 from layers.auth import ChallengeAuth, find_credentials
@@ -36,6 +36,8 @@ from layers.errors import (
 from layers.image import JSON_LIMIT
 from layers.reference import DOCKER_HUB
 from layers.store import CHUNK
+from layers.tokens import TokenServerBusy
+from layers.web import TRANSIENT, Trouble, WebSession, explain, trouble_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,9 +47,13 @@ if TYPE_CHECKING:
 
 _HUB_ENDPOINT = "registry-1.docker.io"
 _ACCEPT = ", ".join((*media.INDEX_TYPES, *media.MANIFEST_TYPES, *media.SCHEMA_1))
-_TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
+_NO_RANGES = frozenset({400, 416, 501})
+"""What servers and proxies answer to a Range that they cannot serve."""
 _TAGS_SHOWN = 20
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-\d{1,19}/(\d{1,19}|\*)")
+_NO_TAGS = (
+    ValueError, AttributeError, RecursionError, MalformedImage, urllib3.exceptions.HTTPError,
+)  # fmt: skip
 _plain_request = inspect.unwrap(oras.provider.Registry.do_request)
 
 
@@ -67,18 +73,6 @@ class Patience:
     sleep: Callable[[float], None] = time.sleep
 
 
-class _TimedAdapter(HTTPAdapter):
-    """oras gives its requests no time limit."""
-
-    def __init__(self, patience: Patience) -> None:
-        self._timeout = (patience.connect_timeout, patience.read_timeout)
-        super().__init__()
-
-    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:  # type: ignore[override] # the same keywords, untyped
-        kwargs["timeout"] = kwargs.get("timeout") or self._timeout
-        return super().send(request, **kwargs)
-
-
 class Registry(oras.provider.Registry):  # type: ignore[misc] # oras has no types
     """One repository of a registry. Not for several threads at once: `clone` gives each its own."""
 
@@ -89,19 +83,14 @@ class Registry(oras.provider.Registry):  # type: ignore[misc] # oras has no type
         super().__init__(hostname=host, insecure=reference.is_loopback)
         self._reference = reference
         self._patience = patience or Patience()
-        adapter = _TimedAdapter(self._patience)
-        self.session.mount("https://", adapter)
-        self.session.mount("http://", adapter)
+        self.session = WebSession(self._patience.connect_timeout, self._patience.read_timeout)
         # A proxy of the environment is not for this machine itself.
         self.session.trust_env = not reference.is_loopback
-        # Credentials come from `auth` alone: ~/.netrc would override what a login left.
-        self.session.auth = _as_it_is
-        self.session.headers["User-Agent"] = "golem-assemble"
-        self.auth = ChallengeAuth(reference, find_credentials(reference, os.environ))
+        self._base = f"{self.prefix}://{host}/v2/{reference.repository}"
+        self.auth = ChallengeAuth(reference, find_credentials(reference, os.environ), self._base)
         self.auth.session = self.session
         self.auth._tls_verify = True  # noqa: SLF001 - where oras's factory puts it
         self.auth.prefix = self.prefix
-        self._base = f"{self.prefix}://{host}/v2/{reference.repository}"
 
     def clone(self) -> Registry:
         """Return another client of the same repository, with the token that this one has."""
@@ -124,7 +113,7 @@ class Registry(oras.provider.Registry):  # type: ignore[misc] # oras has no type
             try:
                 return self._manifest(tag, digest)
             except urllib3.exceptions.HTTPError as error:
-                problem = _describe(error)
+                problem = explain(error).problem
         raise RegistryUnavailable(
             f"{self._reference}: the manifest was cut off {self._patience.tries} times ({problem});"
             " try again later"
@@ -148,14 +137,14 @@ class Registry(oras.provider.Registry):  # type: ignore[misc] # oras has no type
 
     def tags(self) -> list[str]:
         """Return the repository's tags, or as many as come on the first page; empty if unknown."""
-        response = self.do_request(f"{self._base}/tags/list?n=100")
-        if response.status_code != 200 or len(response.content) > JSON_LIMIT:
-            return []
-        try:
-            tags = response.json().get("tags")
-        except (ValueError, AttributeError):
-            return []
-        return [tag for tag in tags or [] if isinstance(tag, str)]
+        with self.do_request(f"{self._base}/tags/list?n=100", stream=True) as response:
+            if response.status_code != 200:
+                return []
+            try:
+                tags = json.loads(_read_limited(response, "the list of tags")).get("tags")
+            except _NO_TAGS:
+                return []
+        return [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
 
     def blob(self, blob: Descriptor) -> Iterator[bytes]:
         """Yield a blob's bytes, going on after interruptions. They are not verified here.
@@ -170,7 +159,7 @@ class Registry(oras.provider.Registry):  # type: ignore[misc] # oras has no type
                     offset += len(chunk)
                     yield chunk
             except (urllib3.exceptions.HTTPError, requests.RequestException, OSError) as error:
-                problem = _describe(error)
+                problem = explain(error).problem
             else:
                 if offset >= blob.size:
                     return
@@ -199,51 +188,75 @@ class Registry(oras.provider.Registry):  # type: ignore[misc] # oras has no type
                 response: requests.Response = _plain_request(
                     self, url, method, data, dict(headers or {}), json, stream
                 )
+            except TokenServerBusy as busy:
+                trouble = busy.trouble
             except requests.RequestException as error:
-                problem, wait = _describe(error), None
-                if not _may_pass(error):
-                    break
+                trouble = explain(error)
             except ValueError as error:
                 raise RegistryUnavailable(
                     f"{self._reference.host}: an answer cannot be understood ({error})"
                 ) from None
             else:
-                if response.status_code not in _TRANSIENT:
+                if response.status_code not in TRANSIENT:
                     return response
-                problem, wait = f"it answers {response.status_code}", self._retry_after(response)
+                trouble = trouble_of(response, self._patience.longest_pause)
                 response.close()
+            if not trouble.may_pass:
+                break
             if attempt < self._patience.tries:
-                self._patience.sleep(self._pause(attempt - 1) if wait is None else wait)
+                pause = self._pause(attempt - 1) if trouble.wait is None else trouble.wait
+                self._patience.sleep(pause)
         spent = time.monotonic() - began
         times = f"tried {attempt} times in {spent:.0f} s" if attempt > 1 else "not tried again"
-        raise RegistryUnavailable(
-            f"{self._reference.host}: {problem}; is the registry running and reachable? ({times})"
+        raise self._unavailable(trouble, times)
+
+    def _unavailable(self, trouble: Trouble, times: str) -> RegistryUnavailable:
+        advice = trouble.advice
+        if trouble.limited and not self.auth.has_credentials:
+            advice = f"log in ({self.auth.ways_in}), or {advice}"
+        return RegistryUnavailable(
+            f"{self._reference}: {self._reference.host}: {trouble.problem}; {advice} ({times})"
         )
 
     def _blob_from(self, blob: Descriptor, offset: int) -> Iterator[bytes]:
-        headers = {"Accept-Encoding": "identity"}
-        if offset:
-            headers["Range"] = f"bytes={offset}-"
-        response = self.do_request(
-            f"{self._base}/blobs/{blob.digest}", headers=headers, stream=True
-        )
-        with response:
-            if response.status_code == 404:
-                raise ImageNotFound(f"{self._reference}: the registry has lost blob {blob.digest}")
+        with self._open_blob(blob, offset) as response:
             self._check(response)
-            self._compare_size(response, blob, offset)
+            decode = _is_encoded(response, blob)
+            if not decode:
+                self._compare_size(response, blob, offset)
             # A server that knows no ranges begins again at the first byte.
             skip = offset if response.status_code == 200 else 0
-            while chunk := response.raw.read(CHUNK):
+            while chunk := response.raw.read(CHUNK, decode_content=decode):
                 if skip:
                     skipped = min(skip, len(chunk))
                     chunk, skip = chunk[skipped:], skip - skipped
                 if chunk:
                     yield chunk
 
+    def _open_blob(self, blob: Descriptor, offset: int) -> requests.Response:
+        """Return an answer with the blob from *offset* on, or all of it if that cannot be had."""
+        if offset:
+            response = self._request_blob(blob, {"Range": f"bytes={offset}-"})
+            # A part of what is encoded is of no use: *offset* counts what is decoded.
+            partly = response.status_code == 206 and _is_encoded(response, blob)
+            if response.status_code not in _NO_RANGES and not partly:
+                return response
+            response.close()
+        return self._request_blob(blob, {})
+
+    def _request_blob(self, blob: Descriptor, headers: dict[str, str]) -> requests.Response:
+        response = self.do_request(
+            f"{self._base}/blobs/{blob.digest}",
+            headers={"Accept-Encoding": "identity"} | headers,
+            stream=True,
+        )
+        if response.status_code == 404:
+            response.close()
+            raise ImageNotFound(f"{self._reference}: the registry has lost blob {blob.digest}")
+        return response
+
     def _compare_size(self, response: requests.Response, blob: Descriptor, offset: int) -> None:
         """Refuse at once a blob that the server says is of another size than promised."""
-        total = response.headers.get("Content-Length", "")
         if response.status_code == 206:
             match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
             if match is None or int(match[1]) != offset:
@@ -251,7 +264,7 @@ class Registry(oras.provider.Registry):  # type: ignore[misc] # oras has no type
                     f"{self._reference.host}: a part of blob {blob.digest} was asked for, another "
                     "one came; try again later, or another registry"
                 )
-            total = match[2]
+        total = _total_size(response)
         if total.isdigit() and int(total) != blob.size:
             what = f"{self._reference}: blob {blob.digest}"
             raise DigestMismatch(what, f"{blob.size} bytes", f"{total} bytes")
@@ -282,18 +295,9 @@ class Registry(oras.provider.Registry):  # type: ignore[misc] # oras has no type
         wanted = f"manifest {digest}" if digest else f"tag {tag!r}"
         return ImageNotFound(f"{self._reference}: there is no {wanted}; the repository has {shown}")
 
-    def _retry_after(self, response: requests.Response) -> float | None:
-        """Return the seconds that Retry-After asks for, within reason (RFC 9110, 10.2.3)."""
-        value = response.headers.get("Retry-After", "")
-        return min(float(value), self._patience.longest_pause) if value.isdigit() else None
-
     def _pause(self, doublings: int) -> float:
         # Jitter, so that many builders that failed together do not return together.
         return float(self._patience.pause * 2**doublings * random.uniform(0.75, 1.25))  # noqa: S311
-
-
-def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request
 
 
 def _read_limited(response: requests.Response, what: str) -> bytes:
@@ -308,24 +312,20 @@ def _promised_digest(response: requests.Response) -> Digest | None:
     return Digest.parse(header) if header else None
 
 
-def _may_pass(error: requests.RequestException) -> bool:
-    """Whether trying again may help: not for bad certificates or malformed addresses."""
-    return not isinstance(error, requests.exceptions.SSLError | requests.exceptions.InvalidURL)
+def _total_size(response: requests.Response) -> str:
+    """Return the size that an answer says the whole has, as it is on its way; "" if unknown."""
+    if response.status_code == 206:
+        match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        return match[2] if match else ""
+    return response.headers.get("Content-Length", "")
 
 
-def _describe(error: Exception) -> str:
-    """Return the innermost reason in a few words; the libraries nest them several deep."""
-    text = str(error)
-    for sign, words in (
-        ("Connection refused", "connection refused"),
-        ("Name or service not known", "its name cannot be resolved"),
-        ("Temporary failure in name resolution", "its name cannot be resolved"),
-        ("CERTIFICATE_VERIFY_FAILED", "its certificate is not trusted"),
-        ("timed out", "no answer in time"),
-        ("IncompleteRead", "the connection was closed early"),
-        ("Connection aborted", "the connection was closed"),
-        ("Connection reset", "the connection was reset"),
-    ):
-        if sign in text:
-            return words
-    return text.partition("\n")[0][:200] or type(error).__name__
+def _is_encoded(response: requests.Response, blob: Descriptor) -> bool:
+    """Whether a blob comes encoded, although `identity` was asked for.
+
+    Some servers say so of every layer that is compressed; then what comes is the blob itself, and
+    has its size.
+    """
+    names = response.headers.get("Content-Encoding", "").lower().split(",")
+    encodings = {name.strip() for name in names} - {"", "identity"}
+    return bool(encodings) and _total_size(response) != str(blob.size)

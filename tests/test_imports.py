@@ -13,9 +13,9 @@ MODULES = sorted(p for name in ("layers", "assembler") for p in (ROOT / name).rg
 
 # From core to edge; a module imports from its own row and the rows above it, never from below.
 LAYERS = (
-    {"errors", "kinds", "leftovers", "regular", "jsontext"},
-    {"digest", "limits", "tarheader", "tarnames", "tempfiles"},
-    {"reference", "descriptor", "sparse", "codec"},
+    {"errors", "kinds", "leftovers", "regular", "jsontext", "challenges", "urls"},
+    {"digest", "limits", "tarheader", "tarnames", "tempfiles", "web"},
+    {"reference", "descriptor", "sparse", "codec", "tokens"},
     {"tarindex"},
     {"image", "tree", "choice"},
     {"merge", "tarwriter", "spool", "store", "auth"},
@@ -50,6 +50,8 @@ PURE = {
     "merge",
     "choice",
     "jsontext",
+    "challenges",
+    "urls",
 }
 IO = {"os", "socket", "subprocess", "requests", "tempfile", "shutil", "pathlib", "fs", "oras"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
 import os
@@ -112,6 +113,35 @@ def test_a_server_without_ranges_is_read_again_from_the_start(convert, proxy):
 
     proxy.faults.append(on("/blobs/", whole))
     convert(f"{proxy.address}/me/image")
+
+
+@pytest.mark.parametrize("code", [400, 416, 501])
+def test_a_server_that_refuses_ranges_is_read_again_from_the_start(convert, proxy, code):
+    def refuse(handler):
+        if "Range" in handler.headers:
+            handler.answer(code, b"no ranges")
+        elif handler.path not in cut:
+            cut.add(handler.path)
+            handler.cut(100_000)
+        else:
+            handler.forward()
+
+    cut = set()
+    proxy.faults.append(on("/blobs/", refuse))
+    convert(f"{proxy.address}/me/image")
+    assert any("Range" in headers for _, headers in proxy.requests)
+
+
+def test_bodies_that_are_encoded_though_nobody_asked_are_decoded(convert, proxy):
+    def encode(handler):
+        response, body = handler.fetch()
+        kept = [*response.headers.items(), ("Content-Encoding", "gzip")]
+        handler.answer(response.status, gzip.compress(body), kept)
+
+    proxy.faults.append(on("/v2/", encode))
+    convert(f"{proxy.address}/me/image")
+    asked = {headers["Accept-Encoding"] for path, headers in proxy.requests if "/blobs/" in path}
+    assert asked == {"identity"}
 
 
 def test_a_blob_that_is_always_cut_at_the_same_place_is_given_up(convert, proxy):

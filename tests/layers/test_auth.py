@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import json
 import stat
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
@@ -12,8 +13,10 @@ from layers import auth
 from layers.auth import ChallengeAuth, Credentials, find_credentials
 from layers.errors import AccessDenied
 from layers.reference import Reference
+from layers.tokens import TokenServerBusy
 
 SECRET = "secret"
+BASE = "https://registry.test:5000/v2/team/project/image"
 HUB = Reference.parse("alpine")
 PRIVATE = Reference.parse("registry.test:5000/team/project/image:1")
 
@@ -169,18 +172,32 @@ def test_a_damaged_entry_is_told(home, tmp_path, value):
         find_credentials(PRIVATE, home)
 
 
-def test_identity_tokens_are_refused_with_advice(home, tmp_path):
-    auths = {"registry.test:5000": {"auth": encoded("me"), "identitytoken": "t"}}
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"auth": encoded("me"), "identitytoken": "t"}, Credentials("me", SECRET, "t")),
+        ({"auth": encoded("0000", ""), "identitytoken": "t"}, Credentials("0000", "", "t")),
+        ({"identitytoken": "t"}, Credentials("", "", "t")),
+        ({"auth": encoded("me"), "identitytoken": ""}, Credentials("me", SECRET)),
+        ({"auth": encoded("me"), "identitytoken": 7}, Credentials("me", SECRET)),
+        ({"identitytoken": ""}, None),
+    ],
+)
+def test_identity_tokens_are_found(home, tmp_path, fields, expected):
+    auths = {"registry.test:5000": fields}
     login(tmp_path / ".docker" / "config.json").write_text(json.dumps({"auths": auths}))
-    with pytest.raises(
-        AccessDenied, match="holds an identity token, which is not supported; log i"
-    ):
-        find_credentials(PRIVATE, home)
+    assert find_credentials(PRIVATE, home) == expected
+
+
+def test_a_helper_gives_an_identity_token_under_a_name_of_its_own(home, tmp_path, helper):
+    helper("pass", json.dumps({"ServerURL": "x", "Username": "<token>", "Secret": "t"}))
+    login(tmp_path / ".docker" / "config.json", credsStore="pass")
+    assert find_credentials(PRIVATE, home) == Credentials("", "", "t")
 
 
 def test_a_password_is_not_shown():
-    assert "secret" not in repr(Credentials("me", "secret"))
-    assert "secret" not in repr(ChallengeAuth(PRIVATE, Credentials("me", "secret")))
+    assert "secret" not in repr(Credentials("me", "secret", "secret"))
+    assert "secret" not in repr(ChallengeAuth(PRIVATE, Credentials("me", "secret"), BASE))
 
 
 # Helpers.
@@ -273,13 +290,14 @@ def refusal(challenge, status=401, **headers):
     response = requests.Response()
     response.status_code = status
     response.headers["Www-Authenticate"] = challenge
-    response.request = requests.Request("GET", "http://registry.test/", headers=headers).prepare()
+    response.url = f"{BASE}/manifests/1"
+    response.request = requests.Request("GET", response.url, headers=headers).prepare()
     return response
 
 
 def challenge_auth(credentials=None, status=200, body=b'{"token": "abc"}'):
     """Authentication whose token server gives one answer; its requests are in `asked`."""
-    made = ChallengeAuth(PRIVATE, credentials)
+    made = ChallengeAuth(PRIVATE, credentials, BASE)
     made.session = requests.Session()
     made.session.trust_env = False
     server = Answers(lambda _request: (status, {}, body))
@@ -321,6 +339,7 @@ def test_a_bearer_challenge_is_answered_by_a_token(credentials):
     assert headers["Authorization"] == "Bearer abc"
     (asked,) = made.asked
     assert asked.url == "https://auth.test/token?service=s&scope=repository%3Ateam%3Apull"
+    assert asked.method == "GET"
     expected = None if credentials is None else f"Basic {encoded('me')}"
     assert asked.headers.get("Authorization") == expected
 
@@ -335,7 +354,11 @@ def test_a_token_that_expired_is_replaced():
 
 
 @pytest.mark.parametrize("credentials", [None, ME])
-@pytest.mark.parametrize(("status", "body"), [(401, b""), (200, b"{}"), (500, b"oops")])
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(401, b""), (404, b""), (200, b"{}"), (200, b"[]"), (200, b"oops"), (200, b"[" * 100_000),
+     (200, b'{"token": "two\\nlines"}'), (200, b'{"token": 7}'), (200, b" " * (1 << 20) + b"{}")],
+)  # fmt: skip
 def test_a_token_that_is_not_given_is_told(credentials, status, body):
     with pytest.raises(AccessDenied, match=r"refuses access \(401\)"):
         challenge_auth(credentials, status, body).authenticate_request(refusal(BEARER), {})
@@ -346,3 +369,109 @@ def test_a_token_that_is_not_given_is_told(credentials, status, body):
 def test_a_challenge_that_nobody_can_answer_is_told(credentials, challenge):
     with pytest.raises(AccessDenied, match=r"refuses access \(401\)"):
         challenge_auth(credentials).authenticate_request(refusal(challenge), {})
+
+
+@pytest.mark.parametrize(
+    ("challenge", "service", "scope"),
+    [
+        ('Bearer realm="https://auth.test/token",service=gcr.io,scope="a:b:c d:e:f"',
+         "gcr.io", "a:b:c d:e:f"),
+        ('Bearer error="",realm="https://auth.test/token",scope="aws"', None, "aws"),
+        ('Bearer realm="https://auth.test/token",service="s"', "s",
+         "repository:team/project/image:pull"),
+        ('Bearer realm="https://auth.test/token",service="",scope=" "', None,
+         "repository:team/project/image:pull"),
+        ('Basic realm="x", bearer REALM=https://auth.test/token,scope=s', None, "s"),
+        ('Negotiate, NTLM abc=, Bearer realm="https://auth.test/token",scope=s, Basic realm="x"',
+         None, "s"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("credentials", [None, ME])
+def test_a_bearer_challenge_is_found_and_asked_for_what_it_says(
+    credentials, challenge, service, scope
+):
+    made = challenge_auth(credentials)
+    headers, _ = made.authenticate_request(refusal(challenge), {})
+    assert headers["Authorization"] == "Bearer abc"
+    (asked,) = made.asked
+    query = parse_qs(urlsplit(asked.url).query)
+    assert query.get("service") == (None if service is None else [service])
+    assert query["scope"] == [scope]
+
+
+@pytest.mark.parametrize(
+    "challenge",
+    ['Negotiate, Basic realm="x"', 'Bearer service="no realm", Basic realm="x"',
+     'Basic realm="x", Bearer realm="http://auth.test/token"'],
+)  # fmt: skip
+def test_basic_is_the_way_where_no_other_is_left(challenge):
+    headers, _ = challenge_auth(ME).authenticate_request(refusal(challenge), {})
+    assert headers["Authorization"] == f"Basic {encoded('me')}"
+
+
+def test_an_identity_token_is_exchanged_for_a_token():
+    made = challenge_auth(Credentials("0000", "", "identity"), body=b'{"access_token": "abc"}')
+    headers, _ = made.authenticate_request(refusal(BEARER), {})
+    assert headers["Authorization"] == "Bearer abc"
+    (asked,) = made.asked
+    assert (asked.method, asked.url) == ("POST", "https://auth.test/token")
+    assert "Authorization" not in asked.headers
+    assert parse_qs(asked.body) == {
+        "grant_type": ["refresh_token"], "refresh_token": ["identity"],
+        "service": ["s"], "scope": ["repository:team:pull"], "client_id": ["golem-assemble"],
+    }  # fmt: skip
+
+
+def test_an_identity_token_is_no_password():
+    made = challenge_auth(Credentials("0000", "", "identity"))
+    with pytest.raises(AccessDenied, match="the login left an identity token"):
+        made.authenticate_request(refusal(BASIC), {})
+
+
+@pytest.mark.parametrize("status", [307, 308, 302])
+def test_an_identity_token_is_not_taken_along_by_a_redirect(status):
+    made = ChallengeAuth(PRIVATE, Credentials("", "", "identity"), BASE)
+    made.session = requests.Session()
+    server = Answers(lambda _request: (status, {"Location": "https://other.test/"}, b""))
+    made.session.mount("https://", server)
+    with pytest.raises(AccessDenied, match=f"its token server auth.test answers {status}"):
+        made.authenticate_request(refusal(BEARER), {})
+    assert [request.url for request in server.requests] == ["https://auth.test/token"]
+
+
+@pytest.mark.parametrize("credentials", [None, ME, Credentials("", "", "identity")])
+def test_a_token_server_without_encryption_is_refused(credentials):
+    made = challenge_auth(credentials)
+    with pytest.raises(AccessDenied, match="auth.test would be spoken to without encryption"):
+        made.authenticate_request(refusal('Bearer realm="http://auth.test/token"'), {})
+    assert made.asked == []
+
+
+@pytest.mark.parametrize(
+    "realm",
+    ["", "auth.test", "/token", "ftp://x/", "file:///etc/passwd", "https://", "https://[x/"],
+)
+def test_a_realm_that_is_no_address_is_told(realm):
+    made = challenge_auth(ME)
+    with pytest.raises(AccessDenied, match="it names no token server that can be asked"):
+        made.authenticate_request(refusal(f'Bearer realm="{realm}"'), {})
+    assert made.asked == []
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_token_server_that_is_busy_says_nothing_of_credentials(status):
+    with pytest.raises(TokenServerBusy, match=f"it answers {status}"):
+        challenge_auth(ME, status).authenticate_request(refusal(BEARER), {})
+
+
+@pytest.mark.parametrize(
+    "url", ["http://registry.test:5000/", "https://registry.test/", "https://other.test:5000/"]
+)
+@pytest.mark.parametrize("challenge", [BASIC, BEARER, ""])
+def test_who_is_not_the_registry_gets_no_credentials(url, challenge):
+    made = challenge_auth(ME)
+    refused = refusal(challenge)
+    refused.url = url
+    with pytest.raises(AccessDenied, match="redirects to .*, which refuses access"):
+        made.authenticate_request(refused, {})
+    assert made.asked == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import zlib
 
 import pytest
 import requests
@@ -240,14 +241,13 @@ def part(start, body):
 
 
 def test_a_blob_that_is_cut_goes_on_where_it_was():
-    # What is less than a chunk is lost in urllib3's buffer.
     client = in_turn(
         (200, {}, [DATA[: CHUNK + 9], CUT]),
-        part(CHUNK, [DATA[CHUNK : 3 * CHUNK], CUT]),
+        part(CHUNK + 9, [DATA[CHUNK + 9 : 3 * CHUNK], CUT]),
         part(3 * CHUNK, DATA[3 * CHUNK :]),
     )
     assert read(client) == DATA
-    assert client.header("Range") == [None, f"bytes={CHUNK}-", f"bytes={3 * CHUNK}-"]
+    assert client.header("Range") == [None, f"bytes={CHUNK + 9}-", f"bytes={3 * CHUNK}-"]
     assert len(client.pauses) == 2
 
 
@@ -259,6 +259,83 @@ def test_a_blob_that_ends_early_goes_on():
 def test_a_server_without_ranges_begins_again():
     client = in_turn((200, {}, [DATA[:300_000], CUT]), (200, {}, DATA))
     assert read(client) == DATA
+
+
+@pytest.mark.parametrize("status", [400, 416, 501])
+def test_a_server_that_refuses_ranges_is_asked_for_all_again(status):
+    client = in_turn((200, {}, [DATA[:300_000], CUT]), (status, {}, b"odd"), (200, {}, DATA))
+    assert read(client) == DATA
+    assert client.header("Range") == [None, "bytes=300000-", None]
+    assert len(client.pauses) == 1
+
+
+def test_a_server_that_refuses_ranges_and_is_cut_again_is_given_up():
+    client = Client(lambda request: (416, {}, b"") if "Range" in request.headers else (
+        200, {}, [DATA[:CHUNK], CUT],
+    ))  # fmt: skip
+    with pytest.raises(RegistryUnavailable, match="was cut off 5 times, last after 262,144 of"):
+        read(client)
+
+
+def test_what_comes_again_from_the_start_is_as_long_as_it_was():
+    client = in_turn((200, {}, [DATA[:300_000], CUT]), (416, {}, b""), (200, {}, DATA + b"x"))
+    assert read(client) == DATA + b"x"
+
+
+PLAIN = b"plain " * 200_000
+ENCODED = gzip.compress(PLAIN)
+
+
+def encoded(body, encoding="gzip", **headers):
+    return 200, {"Content-Encoding": encoding, **headers}, body
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [("gzip", ENCODED), ("x-gzip", ENCODED), ("GZIP", ENCODED), ("deflate", zlib.compress(PLAIN)),
+     ("identity", PLAIN), ("gzip, gzip", gzip.compress(ENCODED))],
+)  # fmt: skip
+@pytest.mark.parametrize("told", [True, False])
+def test_a_blob_that_comes_encoded_all_the_same_is_decoded(encoding, body, told):
+    size = {"Content-Length": str(len(body))} if told else {}
+    assert read(in_turn(encoded(body, encoding, **size)), descriptor(PLAIN)) == PLAIN
+
+
+def test_an_encoded_blob_that_is_cut_begins_again():
+    client = in_turn(
+        encoded([ENCODED[: len(ENCODED) // 2], CUT]), encoded(ENCODED), (200, {}, PLAIN)
+    )
+    assert read(client, descriptor(PLAIN)) == PLAIN
+    assert client.header("Range")[0] is None
+
+
+def test_a_part_of_an_encoded_blob_is_not_used():
+    half = len(ENCODED) // 2
+    part_of_it = {"Content-Encoding": "gzip", "Content-Range": f"bytes {half}-9999/10000"}
+    client = in_turn(
+        (200, {}, [PLAIN[:300_000], CUT]), (206, part_of_it, ENCODED[half:]), encoded(ENCODED)
+    )
+    assert read(client, descriptor(PLAIN)) == PLAIN
+    assert client.header("Range") == [None, "bytes=300000-", None]
+
+
+def test_a_compressed_layer_that_is_called_encoded_is_left_as_it_is():
+    """Apache's mod_mime_magic calls every .tar.gz `Content-Encoding: x-gzip`."""
+    found = descriptor(ENCODED)
+    size = {"Content-Length": str(len(ENCODED))}
+    assert read(in_turn(encoded(ENCODED, "x-gzip", **size)), found) == ENCODED
+    half = len(ENCODED) // 2
+    rest = {
+        "Content-Encoding": "x-gzip",
+        "Content-Range": f"bytes {half}-{len(ENCODED) - 1}/{len(ENCODED)}",
+    }
+    client = in_turn(encoded([ENCODED[:half], CUT], "x-gzip", **size), (206, rest, ENCODED[half:]))
+    assert read(client, found) == ENCODED
+
+
+def test_what_claims_to_be_encoded_and_is_not_is_given_up():
+    with pytest.raises(RegistryUnavailable, match="was cut off"):
+        read(always(headers={"Content-Encoding": "gzip"}, body=b"plain"), descriptor(PLAIN))
 
 
 def test_a_blob_that_is_cut_at_the_same_place_again_and_again_is_given_up():
@@ -356,7 +433,8 @@ def test_retry_after_is_honoured_within_reason(value, pause):
 def test_a_registry_that_keeps_failing_is_given_up():
     client = always(503)
     problem = (
-        r"^registry.test: it answers 503; is the registry running .*\(tried 4 times in \d+ s\)"
+        r"^registry.test/team/image:1: registry.test: it answers 503; try again later "
+        r"\(tried 4 times in \d+ s\)$"
     )
     with pytest.raises(RegistryUnavailable, match=problem):
         client.registry.manifest("1", None)
@@ -366,17 +444,31 @@ def test_a_registry_that_keeps_failing_is_given_up():
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (requests.ConnectionError("x: [Errno 111] Connection refused"), "connection refused"),
-        (requests.ConnectionError("Name or service not known"), "its name cannot be resolved"),
-        (requests.Timeout("Read timed out."), "no answer in time"),
-        (requests.ConnectionError(""), "ConnectionError"),
-        (requests.ConnectionError("one\ntwo"), "one"),
+        (requests.ConnectionError("x: [Errno 111] Connection refused"),
+         "connection refused; is it"),
+        (requests.ConnectionError("Temporary failure in name resolution"),
+         "its name cannot be resolved; check the name, and"),
+        (requests.Timeout("Read timed out."), "no answer in time; is it running"),
+        (requests.ConnectionError(""), "ConnectionError; try"),
+        (requests.ConnectionError("one\ntwo"), "one; try"),
     ],
-)
+)  # fmt: skip
 def test_a_connection_that_fails_is_told_in_few_words(error, words):
     client = in_turn(*[error] * 4)
-    with pytest.raises(RegistryUnavailable, match=f"^registry.test: {words}; is the registry run"):
+    problem = f"^registry.test/team/image:1: registry.test: {words}"
+    with pytest.raises(RegistryUnavailable, match=problem):
         client.registry.manifest("1", None)
+
+
+def test_what_names_a_secret_query_is_not_shown():
+    inner = urllib3.exceptions.ProtocolError("broken in an odd way")
+    outer = urllib3.exceptions.MaxRetryError(None, "/blob?signature=secret", inner)
+    client = in_turn(*[requests.ConnectionError(outer)] * 4)
+    with pytest.raises(
+        RegistryUnavailable, match="registry.test: broken in an odd way; try"
+    ) as told:
+        client.registry.manifest("1", None)
+    assert "secret" not in str(told.value)
 
 
 @pytest.mark.parametrize(

@@ -548,6 +548,6 @@ def test_a_registry_that_nobody_runs_is_told(session, monkeypatch):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     monkeypatch.setattr(Session, "sleep", lambda _session, _seconds: None)
-    problem = rf"^127.0.0.1:{port}: connection refused; is the registry running"
+    problem = rf"^127.0.0.1:{port}/x:1: 127.0.0.1:{port}: connection refused; is it running"
     with pytest.raises(RegistryUnavailable, match=problem):
         load(f"127.0.0.1:{port}/x:1", session)
