@@ -12,11 +12,12 @@ from assembler.dockerfile import ExecForm, ExpansionError, expand, expand_instru
 from assembler.dockerfile import instructions as ast
 from assembler.dockerfile.instructions import PATH_MAX
 from assembler.epoch import format_created
-from assembler.errors import BuildError
+from assembler.errors import BuildError, locate
 from assembler.running import DEFAULT_PATH, DEFAULT_SHELL, run_step
 from assembler.stepkey import CopyInputs, next_key, recording
 from assembler.users import resolve_user
 from assembler.wording import copy_text, expand_ports, is_signal, quoted
+from layers.errors import LayersError
 from layers.image import LAYERS_MAX, ImageConfig
 from layers.tree import TreeError, show
 
@@ -92,12 +93,18 @@ class Builder:
             scope.environment[name] = value
 
     def do(self, instruction: Instruction, scope: StageScope) -> None:
-        """Do one instruction; raise `DockerfileError` with its line for what cannot be done."""
+        """Do one instruction; raise `DockerfileError` with its line for what cannot be done.
+
+        Errors of `layers` get the line, too.
+        """
         expanded = expand_instruction(instruction, scope.lookup, self._manner.escape)
         try:
             self._dispatch(expanded, scope)
         except (BuildError, TreeError, ExpansionError) as error:
             raise instruction.location.error(f"{instruction.keyword}: {error}") from None
+        except LayersError as error:
+            locate(error, instruction.location.place, instruction.keyword)
+            raise
 
     def label(self, labels: Mapping[str, str]) -> None:
         """Set labels that no instruction asks for (`--label`)."""

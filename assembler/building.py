@@ -21,6 +21,7 @@ from assembler.builder import Builder, scratch_config
 from assembler.context import open_context
 from assembler.copystep import Times
 from assembler.epoch import epoch_of_created
+from assembler.errors import locate
 from assembler.exporting import write_archive
 from assembler.hands import Manner
 from assembler.packing import Packed
@@ -30,6 +31,7 @@ from assembler.stepkey import first_key
 from assembler.storing import keep_image
 from assembler.workplace import Workplace
 from layers.digest import Digest
+from layers.errors import LayersError
 from layers.image import Manifest
 from layers.tree import Tree
 
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from assembler.request import Request
     from layers.descriptor import Descriptor
     from layers.image import Image, ImageConfig
+    from layers.reference import LocalReference, Reference
     from layers.session import Session
 
 
@@ -243,10 +246,18 @@ class _Stages:
         image, tree = None, Tree()
         config = scratch_config(planned.wanted.platform)
         if planned.base is not None:
-            image, tree = self._workplace.open(planned.base, planned.wanted)
+            image, tree = self._open(planned, planned.base)
             tree, config = self._workplace.copy(tree), image.config
         epoch = self._settings.epoch
         if epoch is None:
             epoch = epoch_of_created(config.created)
         key = first_key(image.manifest.digest if image else "", epoch, self._settings.epoch)
         return BuiltStage(tree, config, image, (), epoch, key)
+
+    def _open(self, planned: StagePlan, base: Reference | LocalReference) -> tuple[Image, Tree]:
+        try:
+            return self._workplace.open(base, planned.wanted)
+        except LayersError as error:
+            step = "FROM" if str(base) in str(error) else f"FROM {planned.base_name}"
+            locate(error, planned.stage.from_.location.place, step)
+            raise

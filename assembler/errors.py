@@ -7,6 +7,11 @@ line's business (`assembler.cli.exits`).
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from layers.errors import LayersError
+
 
 class AssemblerError(Exception):
     """Root of this package's errors; its text is one paragraph for a person."""
@@ -23,6 +28,16 @@ class DockerfileError(AssemblerError):
         self.name = name
         self.line = line
         self.message = message
+
+
+def locate(error: LayersError, place: str, step: str) -> None:
+    """Let *error*'s text begin with the line at *place* and the *step* there.
+
+    It stays what it is, with its data and its exit status: `layers` knows no Dockerfile.
+    """
+    text = str(error)
+    if not text.startswith(f"{place}: "):
+        error.args = (f"{place}: {step}: {text}",)
 
 
 class BuildError(AssemblerError):

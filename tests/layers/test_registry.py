@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import email.utils
 import gzip
 import json
+import time
 import zlib
 
 import pytest
@@ -36,6 +38,15 @@ def _nobody_logged_in(tmp_path, monkeypatch):
     for name in ("REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "DOCKER_CONFIG"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
+
+
+def log_in(home):
+    secret = base64.b64encode(b"me:secret").decode()
+    (home / ".docker").mkdir()
+    (home / ".docker" / "config.json").write_text(
+        json.dumps({"auths": {"registry.test": {"auth": secret}}})
+    )
+    return secret
 
 
 class Client:
@@ -294,6 +305,7 @@ def encoded(body, encoding="gzip", **headers):
     ("encoding", "body"),
     [("gzip", ENCODED), ("x-gzip", ENCODED), ("GZIP", ENCODED), ("deflate", zlib.compress(PLAIN)),
      ("identity", PLAIN), ("gzip, gzip", gzip.compress(ENCODED))],
+    ids=["gzip", "x-gzip", "upper", "deflate", "identity", "twice"],
 )  # fmt: skip
 @pytest.mark.parametrize("told", [True, False])
 def test_a_blob_that_comes_encoded_all_the_same_is_decoded(encoding, body, told):
@@ -421,6 +433,42 @@ def test_failures_that_pass_are_waited_out(status):
 
 
 @pytest.mark.parametrize(
+    ("headers", "advice"),
+    [({"Retry-After": "3600"}, "wait 3600 s"), ({}, "wait a while")],
+)
+@pytest.mark.parametrize("logged_in", [True, False])
+def test_a_rate_limit_says_to_log_in_or_how_long_to_wait(tmp_path, headers, advice, logged_in):
+    if logged_in:
+        log_in(tmp_path)
+    with pytest.raises(RegistryUnavailable) as told:
+        always(429, headers).registry.manifest("1", None)
+    assert f"{advice} (tried 4 times" in str(told.value)
+    assert ("log in (skopeo login registry.test, " in str(told.value)) != logged_in
+
+
+def test_retry_after_may_be_a_date():
+    moment = email.utils.formatdate(time.time() + 30, usegmt=True)
+    client = in_turn((429, {"Retry-After": moment}, b""), (200, {}, MANIFEST))
+    client.registry.manifest("1", None)
+    (waited,) = client.pauses
+    assert 20 < waited <= 30
+
+
+def test_a_token_server_that_is_busy_is_waited_for():
+    waiting = [(503, {}, b""), (200, {}, [CUT]), (200, {}, b'{"token": "abc"}')]
+    guard = guarded(BEARER)
+    client = Client(
+        lambda request: waiting.pop(0) if "auth.test" in request.url else guard(request)
+    )
+    assert client.registry.manifest("1", None)[0] == MANIFEST
+    assert len(client.pauses) == 2
+
+
+def test_a_list_of_tags_that_is_too_long_is_not_read():
+    assert in_turn((200, {}, bytes((16 << 20) + 1))).registry.tags() == []
+
+
+@pytest.mark.parametrize(
     ("value", "pause"), [("7", 7.0), ("0", 0.0), ("999999", 60.0), ("soon", None), ("", None)]
 )
 def test_retry_after_is_honoured_within_reason(value, pause):
@@ -530,11 +578,7 @@ def test_a_token_is_fetched_once():
 
 
 def test_a_login_is_answered_by_basic(tmp_path):
-    secret = base64.b64encode(b"me:secret").decode()
-    (tmp_path / ".docker").mkdir()
-    (tmp_path / ".docker" / "config.json").write_text(
-        json.dumps({"auths": {"registry.test": {"auth": secret}}})
-    )
+    secret = log_in(tmp_path)
     client = Client(guarded('Basic realm="x"'))
     assert client.registry.manifest("1", None)[0] == MANIFEST
     assert client.header("Authorization") == [None, f"Basic {secret}"]

@@ -1,0 +1,100 @@
+"""What goes wrong with an image or a URL is told with the Dockerfile's line and its own status."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from support.images import oci_layout
+from support.layers import file, layer
+
+
+@contextmanager
+def answering(status, headers=(), body=b""):
+    """An address where every request gets that answer."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            for name, value in headers:
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_arguments):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def fails(run, project):
+    """Build what cannot be built; its one sentence."""
+
+    def fails(text, status, *options, **environment):
+        context = project(text)
+        done = run("build", "-q", *options, context, status=status, **environment)
+        assert done.stderr.count("\n") == 1, done.stderr
+        return done.stderr.removeprefix("golem-assemble: ").rstrip("\n")
+
+    return fails
+
+
+STEPS = [
+    ("FROM {image}", "Dockerfile:1: FROM: "),
+    ("FROM scratch\nCOPY a.txt /\nCOPY --from={image} /x /y", "Dockerfile:3: COPY: "),
+    ("FROM scratch AS a\nCOPY a.txt /\nFROM {image}\nCOPY --from=a / /", "Dockerfile:3: FROM: "),
+]
+
+
+@pytest.mark.parametrize(("text", "place"), STEPS)
+def test_an_image_that_cannot_be_had_is_told_with_the_line(fails, text, place):
+    with answering(404) as address:
+        image = f"{address}/team/x:1"
+        told = fails(text.format(image=image), 5)
+    assert told == (f"{place}{image}: {address} has no repository 'team/x'; check the name")
+
+
+def test_a_login_that_is_wanted_is_told_with_the_line(fails):
+    with answering(401) as address:
+        told = fails(f"FROM {address}/x:1", 8)
+    assert told.startswith(f"Dockerfile:1: FROM: {address}/x:1: {address} refuses access (401)")
+
+
+def test_a_registry_that_is_down_is_told_with_the_line(fails):
+    told = fails("FROM scratch\nFROM 127.0.0.1:1/x", 7)
+    place = "Dockerfile:2: FROM: 127.0.0.1:1/x:latest: "
+    assert told.startswith(f"{place}127.0.0.1:1: connection refused; is it running and reachable?")
+
+
+def test_a_local_image_that_is_broken_is_told_with_the_line(fails, tmp_path):
+    layout = oci_layout(tmp_path / "base", [layer(file("a", b"a"))], {})
+    (blob,) = [
+        path for path in (layout.path / "blobs" / "sha256").iterdir()
+        if path.read_bytes()[:1] != b"{"
+    ]  # fmt: skip
+    blob.write_bytes(blob.read_bytes()[:-1] + b"?")
+    told = fails(f"FROM scratch\nFROM oci:{layout.path}", 11)
+    assert told.startswith(f"Dockerfile:2: FROM oci:{layout.path}: ")
+    told = fails(f"FROM scratch\nCOPY --from=oci:{layout.path}x / /", 5, "--target=0")
+    assert told.startswith(f"Dockerfile:2: COPY: oci:{layout.path}x")
+
+
+def test_a_rate_limit_says_to_log_in_or_to_wait(fails):
+    with answering(429, [("Retry-After", "0")]) as address:
+        told = fails(f"FROM {address}/x:1", 7)
+    assert told.startswith(
+        f"Dockerfile:1: FROM: {address}/x:1: {address}: it answers 429 (too many requests); log in "
+        f"(skopeo login {address}, docker login {address}, or REGISTRY_AUTH_FILE), or wait 0 s ("
+    )
