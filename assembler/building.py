@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from assembler import dockerfile, planning
 from assembler.assembling import (
@@ -27,11 +27,12 @@ from assembler.hands import Manner
 from assembler.packing import Packed
 from assembler.running import Machine
 from assembler.scope import Arguments, GlobalScope, StageScope, platform_args
+from assembler.stagenames import check_stage_names, is_stored, similar_stage
 from assembler.stepkey import first_key
 from assembler.storing import keep_image
 from assembler.workplace import Workplace
 from layers.digest import Digest
-from layers.errors import LayersError
+from layers.errors import AccessDenied, ImageNotFound, LayersError
 from layers.image import Manifest
 from layers.tree import Tree
 
@@ -130,6 +131,7 @@ def built(
         arguments = Arguments(request.arguments)
         scope = GlobalScope(arguments, platform_args(settings.wanted.platform))
         plan = planning.plan(parsed, scope, request.contexts, settings.wanted, request.target)
+        check_stage_names(plan, parsed, request.contexts, partial(is_stored, session.store))
         for planned in plan.stages:
             _check(planned.stage.instructions, request, session)
         check_before_work(settings)
@@ -260,4 +262,7 @@ class _Stages:
         except LayersError as error:
             step = "FROM" if str(base) in str(error) else f"FROM {planned.base_name}"
             locate(error, planned.stage.from_.location.place, step)
+            meant = similar_stage(self._parsed, planned.base_name)
+            if meant and isinstance(error, ImageNotFound | AccessDenied):
+                error.args = (f"{error}; or did you mean the stage {meant}?",)
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from assembler import dockerfile, planning
@@ -10,6 +11,7 @@ from assembler.context import open_context
 from assembler.errors import BuildError, DockerfileError
 from assembler.linting import Finding, lint
 from assembler.scope import Arguments, GlobalScope, platform_args
+from assembler.stagenames import check_stage_names, is_stored
 
 if TYPE_CHECKING:
     from assembler.request import Request
@@ -60,6 +62,7 @@ def check(request: Request, wanted: Wanted, session: Session) -> Checked:
     found: list[Finding] = []
     try:
         plan = planning.plan(parsed, scope, request.contexts, wanted, request.target)
+        check_stage_names(plan, parsed, request.contexts, partial(is_stored, session.store))
         steps = [
             (one.base_name, [_shown(line) for line in one.stage.instructions])
             for one in plan.stages

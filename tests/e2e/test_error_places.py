@@ -98,3 +98,23 @@ def test_a_rate_limit_says_to_log_in_or_to_wait(fails):
         f"Dockerfile:1: FROM: {address}/x:1: {address}: it answers 429 (too many requests); log in "
         f"(skopeo login {address}, docker login {address}, or REGISTRY_AUTH_FILE), or wait 0 s ("
     )
+
+
+def test_a_mistyped_stage_is_told_before_anything_is_fetched(fails, run, project, tmp_path):
+    with answering(404) as address:
+        text = f"FROM {address}/x AS builder\nFROM scratch\nCOPY --from=bulder /a /b"
+        told = fails(text, 3)
+    assert told.startswith("Dockerfile:3: COPY: --from=bulder: there is no stage bulder; did you ")
+    checked = run("check", project(text), status=1).stdout
+    assert "Dockerfile:3: error: COPY: --from=bulder: there is no stage bulder" in checked
+    # The store's own images are meant before anything else.
+    run("build", "-q", "-t", "bulder", "-o", "one", project("FROM scratch\nCOPY a.txt /a"))
+    text = "FROM scratch AS builder\nCOPY a.txt /\nFROM scratch\nCOPY --from=bulder /a /b"
+    run("build", "-q", "-o", "two", project(text))
+
+
+def test_a_from_that_is_not_there_names_the_stage_that_was_meant(fails):
+    with answering(404) as address:
+        text = "FROM scratch AS builder\nCOPY a.txt /\nFROM bulder"
+        told = fails(text, 5, "--build-context", f"bulder={address}/bulder")
+    assert told.endswith("check the name; or did you mean the stage builder?")
