@@ -7,8 +7,9 @@ import time
 
 import pytest
 
-from assembler.progress import NoView, Progress
-from assembler.views import JsonView, PlainView, RichView, make_view, size
+from assembler.liveview import RichView, Row, layer_rows
+from assembler.progress import LayerState, NoView, Progress
+from assembler.views import JsonView, PlainView, make_view, size
 from layers.descriptor import Descriptor
 from layers.digest import Digest
 
@@ -117,7 +118,7 @@ def test_the_live_screen_keeps_what_is_over_above_it(monkeypatch):
     assert re.search(r"^\[build 2/3\] COPY \[a\] /b CACHED$", shown, re.MULTILINE)
     assert re.search(r"^\[build 3/3\] RUN make done in 0.\d s$", shown, re.MULTILINE)
     assert re.search(r"^\[build 3/3\] 0.0 \[1/9\] cc$", shown, re.MULTILINE)
-    assert re.search(r"RUN make 0.\d s", shown)  # the live line
+    assert re.search(r"^0.\d s \[build 3/3\] RUN make$", shown, re.MULTILINE)  # the live line
     assert re.search(r"^nobody's$", shown, re.MULTILINE)
 
 
@@ -138,6 +139,52 @@ def test_the_live_screen_shows_layers_and_squashfs():
     assert "[odd] markup" in shown
     assert f"layer {LAYER.digest.short}" in shown
     assert "100%" in shown
+
+
+DONE, ACTIVE, WAITING = (
+    LayerState(100, 100, 300, done=True), LayerState(100, 50, 70), LayerState(100),
+)  # fmt: skip
+
+
+def layers(*states):
+    return [(Digest.of(bytes([number])), state) for number, state in enumerate(states)]
+
+
+def test_layers_that_are_done_or_wait_share_one_row_with_all():
+    found = layers(DONE, ACTIVE, WAITING, DONE)
+    assert layer_rows(found, 10) == [
+        Row("2 of 4 layers", 250, 400, "pulled 250 B, unpacked 670 B"),
+        Row(f"layer {found[1][0].short}", 50, 100, "pulled 50 B, unpacked 70 B"),
+    ]
+    assert layer_rows(layers(DONE, DONE), 10) == [
+        Row("2 layers", 200, 200, "pulled 200 B, unpacked 600 B")
+    ]
+
+
+def test_a_single_layer_has_a_row_of_its_own():
+    ((digest, state),) = found = layers(WAITING)
+    assert layer_rows(found, 1) == [
+        Row(f"layer {digest.short}", 0, state.size, "waiting, unpacked 0 B")
+    ]
+
+
+@pytest.mark.parametrize("room", [0, 1, 2, 5])
+def test_layers_take_no_more_rows_than_there_is_room_for(room):
+    assert len(layer_rows(layers(*[ACTIVE] * 9), room)) == room
+    assert layer_rows([], room) == []
+
+
+def test_all_of_nothing_is_done():
+    assert Row("2 layers", 0, 0, "").fraction == 1
+
+
+@pytest.mark.parametrize("name", ["dumb", "Unknown", "", None])
+def test_a_terminal_that_cannot_move_its_cursor_gets_plain_lines(monkeypatch, name):
+    monkeypatch.delenv("TERM", raising=False)
+    if name is not None:
+        monkeypatch.setenv("TERM", name)
+    for mode in ("auto", "rich"):
+        assert isinstance(make_view(mode, Terminal()), PlainView)
 
 
 def test_the_view_fits_the_stream():
