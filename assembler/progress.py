@@ -9,10 +9,10 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from layers.descriptor import Descriptor
     from layers.digest import Digest
@@ -97,6 +97,10 @@ class View(Protocol):
         """Stop showing."""
         ...
 
+    def result(self, fields: Mapping[str, Any]) -> None:
+        """Tell what came of it all, if that is well; it is told last, after `close`."""
+        ...
+
 
 class NoView:
     """Shows nothing."""
@@ -126,6 +130,9 @@ class NoView:
         """Do nothing."""
 
     def close(self) -> None:
+        """Do nothing."""
+
+    def result(self, fields: Mapping[str, Any]) -> None:
         """Do nothing."""
 
 
@@ -242,6 +249,10 @@ class Progress:
     def close(self) -> None:
         """Stop showing."""
         self._view.close()
+
+    def result(self, fields: Mapping[str, Any]) -> None:
+        """Tell what came of it all."""
+        self._view.result(fields)
 
     def _changed(self) -> None:
         now = time.monotonic()

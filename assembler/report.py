@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from assembler.assembling import Assembled
+    from assembler.images import StoredImage
     from assembler.packing import Packed
     from assembler.progress import Progress
 
@@ -42,10 +43,20 @@ def report(result: Assembled, progress: Progress) -> dict[str, Any]:
         "volumes": sorted(result.trailer["Volumes"]),
         "workdir": config.working_dir,
         "env": list(config.env),
-        "warnings": progress.warnings,
-        "seconds": {name: round(value, 3) for name, value in progress.seconds.items()},
-        "total_seconds": round(progress.elapsed, 3),
+        **_course(progress),
         "resources": _resources(),
+    }
+
+
+def pull_report(pulled: StoredImage, progress: Progress) -> dict[str, Any]:
+    """Return what there is to tell of an image that was fetched into the store."""
+    return {
+        "path": None,
+        "size": pulled.size,
+        "image_id": str(pulled.image.id),
+        "digest": str(pulled.descriptor.digest),
+        "tags": [str(pulled.name)],
+        **_course(progress),
     }
 
 
@@ -78,6 +89,15 @@ def summary(result: Assembled, progress: Progress) -> list[str]:
     ]
     lines[:0] = [f"Successfully tagged {tag}" for tag in result.tags]
     return lines
+
+
+def _course(progress: Progress) -> dict[str, Any]:
+    """Return how the work went."""
+    return {
+        "warnings": progress.warnings,
+        "seconds": {name: round(value, 3) for name, value in progress.seconds.items()},
+        "total_seconds": round(progress.elapsed, 3),
+    }
 
 
 def _resources() -> dict[str, Any]:

@@ -164,6 +164,15 @@ class JsonView(NoView):
         """Tell a warning or advice."""
         self._event(level, text=text)
 
+    def result(self, fields: Mapping[str, Any]) -> None:
+        """Tell what was made."""
+        self._event("result", **fields)
+
     def _event(self, event: str, **fields: Any) -> None:
-        record = {"time": round(time.time(), 3), "event": event, **fields}
-        print(json.dumps(record), file=self._stream, flush=True)
+        write_event(self._stream, event, **fields)
+
+
+def write_event(stream: IO[str], event: str, **fields: Any) -> None:
+    """Write one line, with the seconds since 1970 as its `time`."""
+    record = {"time": round(time.time(), 3), "event": event, **fields}
+    print(json.dumps(record), file=stream, flush=True)

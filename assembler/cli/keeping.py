@@ -110,9 +110,11 @@ def pull(
 ) -> None:
     """Fetch an image from its registry into the store."""
     from assembler import images
+    from assembler.report import pull_report
 
     with working(store, o.limits(limit), "none" if quiet else progress) as work:
         pulled = images.pull(image, work.session, o.wanted(platform))
+    work.progress.result(pull_report(pulled, work.progress))
     typer.echo(str(pulled.image.id))
 
 

@@ -182,8 +182,10 @@ def _tell(result: Assembled, progress: Progress, quiet: bool, settings: Settings
     from assembler import report
     from assembler.destination import writes_stdout
 
+    fields = report.report(result, progress)
     if settings.report is not None:
-        report.write_report(settings.report, report.report(result, progress))
+        report.write_report(settings.report, fields)
+    progress.result(fields)
     lines = report.summary(result, progress)
     if quiet:
         lines = [output.shown or str(result.image_id) for output in result.outputs]
