@@ -97,8 +97,11 @@ class View(Protocol):
         """Stop showing."""
         ...
 
-    def result(self, fields: Mapping[str, Any]) -> None:
-        """Tell what came of it all, if that is well; it is told last, after `close`."""
+    def result(self, fields: Mapping[str, Any]) -> bool:
+        """Tell what came of it all, if that is well; it is told last, after `close`.
+
+        Return whether it was told where the view tells everything, so that nobody else need.
+        """
         ...
 
 
@@ -132,8 +135,9 @@ class NoView:
     def close(self) -> None:
         """Do nothing."""
 
-    def result(self, fields: Mapping[str, Any]) -> None:
-        """Do nothing."""
+    def result(self, fields: Mapping[str, Any]) -> bool:
+        """Tell nobody."""
+        return False
 
 
 class Progress:
@@ -250,9 +254,9 @@ class Progress:
         """Stop showing."""
         self._view.close()
 
-    def result(self, fields: Mapping[str, Any]) -> None:
-        """Tell what came of it all."""
-        self._view.result(fields)
+    def result(self, fields: Mapping[str, Any]) -> bool:
+        """Tell what came of it all; see `View`."""
+        return self._view.result(fields)
 
     def _changed(self) -> None:
         now = time.monotonic()

@@ -164,9 +164,10 @@ class JsonView(NoView):
         """Tell a warning or advice."""
         self._event(level, text=text)
 
-    def result(self, fields: Mapping[str, Any]) -> None:
+    def result(self, fields: Mapping[str, Any]) -> bool:
         """Tell what was made."""
         self._event("result", **fields)
+        return True
 
     def _event(self, event: str, **fields: Any) -> None:
         write_event(self._stream, event, **fields)

@@ -185,11 +185,13 @@ def _tell(result: Assembled, progress: Progress, quiet: bool, settings: Settings
     fields = report.report(result, progress)
     if settings.report is not None:
         report.write_report(settings.report, fields)
-    progress.result(fields)
+    told = progress.result(fields)
     lines = report.summary(result, progress)
     if quiet:
         lines = [output.shown or str(result.image_id) for output in result.outputs]
     taken = writes_stdout(settings.outputs, settings.report)
+    if taken and told:
+        return  # on stderr there are events and nothing else
     for line in lines:
         typer.echo(line, err=taken)
 

@@ -134,3 +134,11 @@ def test_a_signal_is_an_event(command, layout, tmp_path, project):
 
 def test_an_option_without_its_value_is_told_in_words(run):
     assert "--progress" in run("convert", "--progress", status=2).stderr
+
+
+def test_events_are_alone_on_stderr_though_the_image_goes_to_stdout(run, project):
+    folder = project("FROM scratch\nCOPY a.txt /\nVOLUME /v\n")
+    done = run("build", "--progress", "json", "-o", "-", folder, text=False)
+    events = [json.loads(line) for line in done.stderr.splitlines()]
+    assert (events[-1]["event"], events[-1]["path"]) == ("result", "-")
+    assert len(done.stdout) == events[-1]["size"]
