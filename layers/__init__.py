@@ -8,7 +8,7 @@ The package knows nothing of Golem, Dockerfiles or terminals and can be used alo
     choice                                   which of several images a name means
     kinds, tarheader, tarnames, sparse, tarindex
                                              one pass over a layer tar -> `Entry` records
-    tree, merge                              entries of all layers -> one `Tree`
+    tree, aufs, merge                        entries of all layers -> one `Tree`
     imagefs                                  the `Tree` as a PyFilesystem, copy on write
     tarwriter, tarstream                     the `Tree` -> spans of tar bytes -> a pipe
     codec, spool                             a compressed blob -> a plain tar on disk, verified

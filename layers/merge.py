@@ -9,6 +9,7 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from layers.aufs import OPAQUE_NAME, MetaEntries, is_meta
 from layers.errors import MalformedLayer
 from layers.kinds import Kind
 from layers.limits import Limits
@@ -24,9 +25,7 @@ if TYPE_CHECKING:
     _Name = tuple[Node, bytes]
 
 _PREFIX = b".wh."
-_META_PREFIX = b".wh..wh."
 _WAYS = (Kind.DIRECTORY, Kind.SYMLINK)
-_META_NAMES = frozenset({b".wh..wh.aufs", b".wh..wh.plnk", b".wh..wh.orph"})
 
 
 class Mark(enum.Enum):
@@ -44,9 +43,9 @@ def parse_whiteout(name: bytes) -> tuple[Mark, bytes] | None:
     """
     if not name.startswith(_PREFIX):
         return None
-    if name == b".wh..wh..opq":
+    if name == OPAQUE_NAME:
         return Mark.OPAQUE, b""
-    if name.startswith(_META_PREFIX) and name in _META_NAMES:
+    if is_meta(name):
         return Mark.DROP, b""
     target = name[len(_PREFIX) :]
     if target in (b"", b".", b".."):
@@ -133,6 +132,9 @@ class _Application:
         self._replaced: set[_Name] = set()
         # Hard links whose target has not come yet, by the path they will have.
         self._deferred: dict[bytes, Entry] = {}
+        # What is not in the image but may have other names there, and the nodes made of it.
+        self._meta = MetaEntries()
+        self._meta_nodes: dict[bytes, Node] = {}
         # The directory of the last entry: neighbours in a tar are neighbours in the tree.
         self._last_path = b""
         self._last_parent = tree.root
@@ -147,6 +149,8 @@ class _Application:
                 raise self._error(entry, str(error)) from None
             if mark is None:
                 ordinary.append(entry)
+            elif mark[0] is Mark.DROP:
+                self._meta.add(entry)
             else:
                 whiteouts.append((entry, *mark))
         self._find_replaced(ordinary)
@@ -183,8 +187,6 @@ class _Application:
                 self._replaced.add((parent, name))
 
     def _white_out(self, path: bytes, mark: Mark, target: bytes) -> None:
-        if mark is Mark.DROP:
-            return
         parent = self._find_directory(path.rpartition(b"/")[0])
         if parent is None:
             return
@@ -278,6 +280,8 @@ class _Application:
         """Return the node a hard link names; `None` if it is not there (yet)."""
         if not entry.target:
             raise TreeError("it is a hard link to the root directory")
+        if is_meta(entry.target):
+            return self._meta_target(entry.target)
         parent_path, _, name = entry.target.rpartition(b"/")
         parent = self._find_directory(parent_path)
         if parent is None:
@@ -286,6 +290,20 @@ class _Application:
         if target is not None and target.is_directory:
             raise TreeError(f"it is a hard link to the directory {show(entry.target)}")
         return target
+
+    def _meta_target(self, path: bytes) -> Node | None:
+        """Return the node of a file that aufs keeps for itself; `None` if there is none (yet)."""
+        entry = self._meta.find(path)
+        if entry is None:
+            return None
+        if entry.kind is Kind.HARDLINK:
+            return self._link_target(entry)
+        if entry.kind is Kind.DIRECTORY:
+            raise TreeError(f"it is a hard link to the directory {show(path)}")
+        node = self._meta_nodes.get(entry.path)
+        if node is None:
+            node = self._meta_nodes[entry.path] = _node(entry, self._layer.file)
+        return node
 
     def _link_deferred(self) -> None:
         """Make the links whose targets came later; links to links may need several rounds."""
@@ -315,7 +333,7 @@ def _whiteout(path: bytes) -> tuple[Mark, bytes] | None:
         return None
     parent_path, _, name = path.rpartition(b"/")
     if parent_path.startswith(_PREFIX) or b"/" + _PREFIX in parent_path:
-        if _is_meta(parent_path):
+        if is_meta(parent_path):
             return Mark.DROP, b""
         raise ValueError("its path runs through a whiteout")
     return parse_whiteout(name)
@@ -327,11 +345,6 @@ def _described(layer: LayerIndex, link: bytes) -> str:
         "were placed where the link leads; where layers are overlays, as under Docker, a directory "
         "hides the link instead"
     )
-
-
-def _is_meta(parent_path: bytes) -> bool:
-    """Whether a path lies in one of AUFS's own directories, which are dropped whole."""
-    return any(part in _META_NAMES for part in parent_path.split(b"/"))
 
 
 def _set_metadata(node: Node, entry: Entry) -> None:

@@ -15,7 +15,7 @@ MODULES = sorted(p for name in ("layers", "assembler") for p in (ROOT / name).rg
 LAYERS = (
     {"errors", "kinds", "leftovers", "regular", "jsontext", "challenges", "urls"},
     {"digest", "limits", "tarheader", "tarnames", "tempfiles", "web"},
-    {"reference", "descriptor", "sparse", "codec", "tokens"},
+    {"reference", "descriptor", "sparse", "codec", "tokens", "aufs"},
     {"tarindex"},
     {"image", "tree", "choice"},
     {"merge", "tarwriter", "spool", "store", "auth"},
@@ -37,6 +37,7 @@ LAYERS = (
     {"opener"},
 )
 PURE = {
+    "aufs",
     "digest",
     "reference",
     "descriptor",

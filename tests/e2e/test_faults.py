@@ -92,7 +92,7 @@ LOOP = [symlink("l", "m"), symlink("m", "l"), file("l/x", b"")]
         (layer(raw(raw_header(b"s", kind=b"s"))), "(socket)"),
         (layer(raw(raw_header(b"s", kind=b"?"))), "none that an image can hold"),
         (GOOD[:-51_200], "the tar is cut off"),
-        (GOOD + b"junk" * 128, "data follow the end"),
+        (GOOD[:-512] + b"junk" * 128, "data follow a lone block of zeros"),
         (b"\1" * 512, "entry"),
     ],
 )

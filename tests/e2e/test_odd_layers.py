@@ -8,7 +8,7 @@ import tarfile
 
 import pytest
 from support.images import oci_layout
-from support.layers import directory, entry, file, layer
+from support.layers import directory, entry, file, hardlink, layer
 from support.trees import ROOT, differences, snapshot_directory, snapshot_squashfs, snapshot_umoci
 
 BASE = layer(directory("etc"), file("etc/base", b"base"))
@@ -64,3 +64,14 @@ def test_an_archive_without_its_last_padding_is_unpacked_by_add(run, project, tm
     with tarfile.open(fileobj=io.BytesIO((tmp_path / "out.tar").read_bytes())) as archive:
         assert archive.extractfile("d/one").read() == b"1" * 700
         assert archive.extractfile("d/two").read() == b"22"
+
+
+def test_what_aufs_keeps_for_itself_is_the_contents_of_what_links_to_it(run, tmp_path):
+    plink = file(".wh..wh.plnk/12.3", b"data" * 2000, mode=0o4755, uid=7)
+    items = [plink, *(hardlink(name, plink.name) for name in ("d/a", "d/b"))]
+    layout = oci_layout(tmp_path / "layout", [layer(*items)], compression=None)
+    run("convert", "-q", "-o", "x.gvmi", f"oci:{layout.path}")
+    found = snapshot_squashfs(tmp_path / "x.gvmi")
+    assert not [path for path in found if b".wh." in path]
+    one = found[b"d/a"]
+    assert (one.size, one.mode, one.uid, one.links) == (8000, 0o4755, 7, (b"d/a", b"d/b"))

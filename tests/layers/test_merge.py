@@ -67,7 +67,7 @@ def test_the_same_layer_twice_changes_nothing():
         (b".whx", None),
         (b".wh.a", (Mark.REMOVE, b"a")),
         (b".wh..a", (Mark.REMOVE, b".a")),
-        (b".wh..wh.a", (Mark.REMOVE, b".wh.a")),
+        (b".wh..wh.a", (Mark.DROP, b"")),
         (b".wh..wh..opq", (Mark.OPAQUE, b"")),
         (b".wh..wh.aufs", (Mark.DROP, b"")),
         (b".wh..wh.plnk", (Mark.DROP, b"")),
@@ -288,6 +288,35 @@ def test_one_name_of_an_inode_may_be_linked_to_another_again():
 )  # fmt: skip
 def test_links_to_nothing_and_to_directories_are_errors(items, problem):
     assert problem in refused(items)
+
+
+def test_a_link_into_aufs_directory_may_come_before_its_target():
+    tree = merged([hardlink("b", ".wh..wh.plnk/1"), file(".wh..wh.plnk/1", b"x")])
+    assert (paths(tree), text(tree, "b")) == (["b"], b"x")
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [hardlink("h", ".wh..wh.plnk/1")],
+        [hardlink("h", ".wh..wh.plnk/1"), hardlink(".wh..wh.plnk/1", ".wh..wh.plnk/1")],
+        [
+            hardlink("h", ".wh..wh.plnk/1"), hardlink(".wh..wh.plnk/1", ".wh..wh.plnk/2"),
+            hardlink(".wh..wh.plnk/2", ".wh..wh.plnk/1"),
+        ],
+        [hardlink("h", ".wh..wh.plnk/1"), hardlink(".wh..wh.plnk/1", "none")],
+    ],
+)  # fmt: skip
+def test_a_link_into_aufs_directory_that_ends_nowhere_is_an_error(items):
+    problem = 'entry "h": it is a hard link to ".wh..wh.plnk/1", which does not exist'
+    assert refused(items) == problem
+    # What aufs kept for a lower layer was that layer's alone.
+    assert refused([file(".wh..wh.plnk/1")], items) == problem
+
+
+def test_a_link_to_a_directory_of_aufs_is_an_error():
+    items = [directory(".wh..wh.plnk"), hardlink("h", ".wh..wh.plnk")]
+    assert refused(items) == 'entry "h": it is a hard link to the directory ".wh..wh.plnk"'
 
 
 # Parents.

@@ -100,3 +100,49 @@ def test_dots_in_the_name_of_a_whiteout_are_resolved():
     lower = layer(file("a/keep"), file("b/gone"))
     _, tree = same_as_umoci(lower, layer(whiteout("a/../b/gone")))
     assert b"b/gone" not in tree
+
+
+# What unions of directories keep for themselves: aufs, and what imitates it (moby/moby#4178).
+
+PLINKS = ".wh..wh.plnk"
+
+
+def without_meta(snapshot):
+    """What umoci unpacks, less the names that no image can hold (layer.md, "Whiteouts")."""
+    hidden = {path for path in snapshot if b".wh." in path}
+    return {
+        path: replace(found, links=seen if len(seen) > 1 else ())
+        for path, found in snapshot.items()
+        if path not in hidden
+        for seen in [tuple(name for name in found.links if name not in hidden)]
+    }
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [
+            directory(PLINKS), file(f"{PLINKS}/12.3", b"data", mode=0o755, uid=4), directory("d"),
+            hardlink("d/a", f"{PLINKS}/12.3"), hardlink("d/b", f"{PLINKS}/12.3"),
+        ],
+        [file("a", b"x"), hardlink(f"{PLINKS}/1.2", "a"), hardlink("b", f"{PLINKS}/1.2")],
+        [symlink(f"{PLINKS}/1.2", "to"), hardlink("b", f"{PLINKS}/1.2")],
+        [file(f"d/{PLINKS}/1.2", b"x"), hardlink("d/l", f"d/{PLINKS}/1.2")],
+        [file(".wh..wh.aufs"), directory(".wh..wh.orph"), file(".wh..wh.orph/x"), file("a")],
+        # moby/moby#43279 takes such a directory in an image for a bug.
+        [directory("e"), directory("e/.wh..wh.opaque"), file("e/.wh..wh.opaque/x"), file("e/new")],
+        [directory("e"), directory("e/.wh..wh..opaque"), file("e/.wh..wh..opaque/x")],
+        [file("e/.wh..wh.other"), file("e/new")],
+    ],
+)  # fmt: skip
+def test_what_aufs_keeps_for_itself_is_linked_to_and_not_in_the_image(items):
+    mine = as_snapshot(merged(items))
+    theirs = without_meta(as_umoci_unpacks(layer(*items)))
+    theirs.pop(ROOT)
+    assert differences(timeless(theirs), timeless(mine), ignore=IGNORED) == []
+
+
+def test_a_meta_directory_hides_nothing_of_lower_layers():
+    lower, upper = layer(file("e/old")), layer(directory("e/.wh..wh.opaque"), file("e/new"))
+    _, tree = same_as_umoci(lower, upper)
+    assert b"e/old" in tree
