@@ -273,7 +273,7 @@ def _load(store: ContentStore, name: str, descriptor: Descriptor) -> StoredImage
 
 def _parse_filter(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
-    if not equals or key not in _FILTERS:
+    if not equals or not value or value.startswith("=") or key not in _FILTERS:
         raise BuildError(f"--filter {text}: write it as one of {', '.join(_FILTERS)}, =, a value")
     return key, value
 

@@ -166,7 +166,7 @@ def find_origin(
 
 def _origins(dockerfile: Dockerfile, stage: Stage, contexts: Mapping[str, str]) -> Iterator[Stage]:
     for instruction in stage.instructions:
-        for flag, origin in _named_origins(instruction):
+        for flag, origin in named_origins(instruction):
             try:
                 found = find_origin(dockerfile, origin, stage.index, contexts, flag)
                 if found is None:
@@ -177,7 +177,7 @@ def _origins(dockerfile: Dockerfile, stage: Stage, contexts: Mapping[str, str]) 
                 yield found
 
 
-def _named_origins(instruction: Instruction) -> Iterator[tuple[str, str]]:
+def named_origins(instruction: Instruction) -> Iterator[tuple[str, str]]:
     """Yield the stages and images that an instruction reads, each with the flag that names it."""
     if isinstance(instruction, ast.Copy) and instruction.origin:
         yield "--from", instruction.origin

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from assembler.cli import options as o
+from assembler.cli.command import Command
 from assembler.cli.working import working
 
 if TYPE_CHECKING:
@@ -57,13 +58,13 @@ Examples:
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    app.command("images", epilog=_IMAGES_EXAMPLES)(list_images)
-    app.command(epilog=_PULL_EXAMPLES)(pull)
-    app.command(epilog=_TAG_EXAMPLES)(tag)
-    app.command(epilog=_RMI_EXAMPLES)(rmi)
-    app.command(epilog=_HISTORY_EXAMPLES)(history)
-    app.command(epilog=_DF_EXAMPLES)(df)
-    app.command(epilog=_PRUNE_EXAMPLES)(prune)
+    app.command("images", cls=Command, epilog=_IMAGES_EXAMPLES)(list_images)
+    app.command(cls=Command, epilog=_PULL_EXAMPLES)(pull)
+    app.command(cls=Command, epilog=_TAG_EXAMPLES)(tag)
+    app.command(cls=Command, epilog=_RMI_EXAMPLES)(rmi)
+    app.command(cls=Command, epilog=_HISTORY_EXAMPLES)(history)
+    app.command(cls=Command, epilog=_DF_EXAMPLES)(df)
+    app.command(cls=Command, epilog=_PRUNE_EXAMPLES)(prune)
 
 
 def list_images(
@@ -113,7 +114,7 @@ def pull(
     from layers.reference import Reference
 
     source = Reference.parse(image.removeprefix("docker://"))
-    with working(store, o.limits(limit), "none" if quiet else progress) as work:
+    with working(store, o.limits(limit), o.shown(progress, quiet=quiet)) as work:
         pulled = images.pull(source, work.session, o.wanted(platform))
     typer.echo(str(pulled.image.id))
 

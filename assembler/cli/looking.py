@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from assembler.cli import options as o
+from assembler.cli.command import Command
 from assembler.cli.working import working
+from assembler.errors import OptionError
 
 _INSPECT_EXAMPLES = """\
 \b
@@ -39,10 +41,19 @@ _File = Annotated[Path, typer.Argument(metavar="FILE.gvmi", help="The image file
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    app.command(epilog=_INSPECT_EXAMPLES)(inspect)
-    app.command("ls", epilog=_LS_EXAMPLES)(list_tree)
-    app.command(epilog=_VERIFY_EXAMPLES)(verify)
-    app.command("hash", epilog=_HASH_EXAMPLES)(print_hash)
+    app.command(cls=Command, epilog=_INSPECT_EXAMPLES)(inspect)
+    app.command("ls", cls=Command, epilog=_LS_EXAMPLES)(list_tree)
+    app.command(cls=Command, epilog=_VERIFY_EXAMPLES)(verify)
+    app.command("hash", cls=Command, epilog=_HASH_EXAMPLES)(print_hash)
+
+
+def _check_file(subject: str, platform: str | None, limit: list[str] | None = None) -> None:
+    """Raise for options that have no effect on a .gvmi."""
+    for option, value in (("--platform", platform), ("--limit", limit)):
+        if value and subject.endswith(".gvmi"):
+            raise OptionError(
+                f"{option}: {subject} holds one image, which is read as it is; leave {option} out"
+            )
 
 
 def inspect(
@@ -55,6 +66,7 @@ def inspect(
     """Show config, volumes, workdir, layers, sizes and hash; nothing is built."""
     from assembler import inspection
 
+    _check_file(subject, platform)
     with working(store, o.limits(None), "none") as work:
         found = inspection.inspect(subject, o.wanted(platform), work.session)
     if as_json:
@@ -77,6 +89,7 @@ def list_tree(
     """List the merged tree of an image or a .gvmi, without building."""
     from assembler import listing
 
+    _check_file(subject, platform, limit)
     with (
         working(store, o.limits(limit), "none") as work,
         listing.open_listing(subject, o.wanted(platform), work.session, work.progress) as tree,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from assembler.cli import options as o
+from assembler.cli.command import Command
 from assembler.cli.working import working
 
 if TYPE_CHECKING:
@@ -54,9 +55,9 @@ BuildArg = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    app.command(epilog=_BUILD_EXAMPLES)(build)
-    app.command(epilog=_CONVERT_EXAMPLES)(convert)
-    app.command(epilog=_CHECK_EXAMPLES)(check)
+    app.command(cls=Command, epilog=_BUILD_EXAMPLES)(build)
+    app.command(cls=Command, epilog=_CONVERT_EXAMPLES)(convert)
+    app.command(cls=Command, epilog=_CHECK_EXAMPLES)(check)
 
 
 def build(
@@ -134,7 +135,7 @@ def build(
     )  # fmt: skip
     destination = Destination.parse(output)
     settings = o.settings(destination, squashfs, platform, source_date_epoch, keep_user)
-    mode = "none" if quiet else progress
+    mode = o.shown(progress, quiet=quiet)
     with working(store, o.limits(limit), mode, offline=offline) as work:
         result = building.build(request, settings, work.session, work.progress)
     _tell(result, work.progress, quiet, report)
@@ -172,7 +173,7 @@ def convert(
     destination = Destination(path=Path(output) if output else None)
     settings = o.settings(destination, squashfs, platform, source_date_epoch, keep_user)
     source = parse_source(image)
-    with working(store, o.limits(limit), "none" if quiet else progress) as work:
+    with working(store, o.limits(limit), o.shown(progress, quiet=quiet)) as work:
         result = assembling.convert(source, settings, work.session, work.progress)
     _tell(result, work.progress, quiet, report)
 

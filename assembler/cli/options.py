@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from assembler.destination import Destination
 
+_DOCKER_MODES = {"tty": "rich", "rawjson": "json", "quiet": "none"}
+
 Output = Annotated[
     str | None,
     typer.Option(
@@ -128,6 +130,11 @@ def wanted(platform: str | None) -> Wanted:
     """Return the platform that was asked for, or the default."""
     if platform is None:
         return Wanted()
+    if "," in platform:
+        raise typer.BadParameter(
+            f"{platform}: an image here is for one platform; build once for each",
+            param_hint="--platform",
+        )
     try:
         return Wanted(Platform.parse(platform), explicit=True)
     except ValueError as error:
@@ -148,7 +155,8 @@ def squashfs_options(
         raise typer.BadParameter("give either --preset or --compression", param_hint="--preset")
     preset_compression, preset_level = PRESETS[preset or "balanced"]
     if compression is None:
-        compression, level = preset_compression, level or preset_level
+        compression = preset_compression
+        level = preset_level if level is None else level
     try:
         return SquashfsOptions(compression, level, block_size, processors)
     except ValueError as error:
@@ -157,11 +165,27 @@ def squashfs_options(
 
 def run_options(sandbox: str, timeout: str | None, output_limit: str) -> RunOptions:
     """Read the options about RUN; a timeout of `none` or 0 is none."""
+    from assembler.sandbox.rungs import NAMES
+
+    if sandbox not in ("auto", *NAMES):
+        raise typer.BadParameter(
+            f"{sandbox}: choose one of auto, {', '.join(NAMES)}", param_hint="--sandbox"
+        )
     try:
         limit = parse_memory(output_limit)
     except WordError as error:
         raise typer.BadParameter(str(error), param_hint="--run-output-limit") from None
+    if limit < 1:
+        raise typer.BadParameter("it must be at least 1 byte", param_hint="--run-output-limit")
     return RunOptions(sandbox, _seconds(timeout), limit)
+
+
+def shown(progress: str, *, quiet: bool) -> str:
+    """Return one of `views.MODES`; Docker's names for them are taken too."""
+    mode = _DOCKER_MODES.get(progress, progress)
+    if mode not in MODES:
+        raise typer.BadParameter(f"choose one of {', '.join(MODES)}", param_hint="--progress")
+    return "none" if quiet else mode
 
 
 def _seconds(text: str | None) -> float | None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from assembler.cli import options as o
+from assembler.cli.command import Command
 from assembler.cli.working import working
 from assembler.errors import SandboxError
 
@@ -21,7 +22,7 @@ Examples:
 
 def register(app: typer.Typer) -> None:
     """Add the command of this module."""
-    app.command(epilog=_EXAMPLES)(sandbox)
+    app.command(cls=Command, epilog=_EXAMPLES)(sandbox)
 
 
 def sandbox(

@@ -370,4 +370,4 @@ def test_triggers_of_the_base_are_run(build, tmp_path):
 
 
 def test_an_unknown_sandbox_is_refused(build):
-    assert "--sandbox jail: choose one of auto, root" in build("RUN true", rung="jail", status=15)
+    assert "--sandbox: jail: choose one of auto, root" in build("RUN true", rung="jail", status=2)
