@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from assembler.progress import Progress
+    from layers.descriptor import Descriptor
     from layers.digest import Digest
     from layers.image import Image, ImageConfig
     from layers.session import Session
@@ -68,6 +69,8 @@ class Assembled:
     layers: tuple[Digest, ...]
     tags: tuple[str, ...]
     trailer: Mapping[str, Any]
+    manifest: Descriptor | None = None
+    """In the store, of what was built."""
 
 
 def chosen_epoch(option: str | None, environ: Mapping[str, str]) -> int | None:

@@ -81,6 +81,7 @@ def build(request: Request, settings: Settings, session: Session, progress: Prog
         ),
         tags=tuple(map(str, request.tags)),
         trailer=trailer,
+        manifest=descriptor,
     )
 
 
@@ -192,7 +193,11 @@ class _Stages:
         self._scopes: dict[int, StageScope] = {}
         self.triggers: list[Instruction] = []
         """Those of all base images, once they were done."""
-        self._machine = Machine(request.secrets, network=not workplace.session.offline)
+        self._machine = Machine(
+            request.secrets,
+            network=not workplace.session.offline,
+            default_network=request.run.network,
+        )
 
     def build(self) -> BuiltStage:
         """Build all; return the target."""

@@ -102,6 +102,12 @@ def stored_images(store: ContentStore, filters: Sequence[str] = ()) -> list[Stor
     return [image for image in found if all(_passes(image, *one) for one in wanted)]
 
 
+def named_like(images: Iterable[StoredImage], pattern: str) -> list[StoredImage]:
+    """Return the images whose name is *pattern*: NAME, NAME:TAG, or either with wildcards."""
+    short = pattern.removeprefix("docker.io/").removeprefix("library/")
+    return [image for image in images if _passes(image, "reference", short)]
+
+
 def find_stored(store: ContentStore, text: str) -> list[StoredImage]:
     """Return all names of the image that *text* means: a name, or the beginning of an id."""
     images = stored_images(store)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from assembler.output import atomic
 from assembler.views import size
+from layers.reference import Reference
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,6 +39,17 @@ def report(result: Assembled, progress: Progress) -> dict[str, Any]:
     }
 
 
+def metadata(result: Assembled, progress: Progress) -> dict[str, Any]:
+    """Return what buildx writes for `--metadata-file`, under its names, and our report."""
+    found: dict[str, Any] = {"containerimage.config.digest": str(result.image_id)}
+    if result.manifest is not None:
+        found["containerimage.descriptor"] = result.manifest.to_json()
+        found["containerimage.digest"] = str(result.manifest.digest)
+    if result.tags:
+        found["image.name"] = ",".join(_full_name(Reference.parse(tag)) for tag in result.tags)
+    return found | {"golem-assemble.report": report(result, progress)}
+
+
 def write_report(path: Path, data: dict[str, Any]) -> None:
     """Write the report as JSON, whole or not at all."""
     with atomic(path) as temp:
@@ -61,6 +73,10 @@ def summary(result: Assembled, progress: Progress) -> list[str]:
     ]
     lines[:0] = [f"Successfully tagged {tag}" for tag in result.tags]
     return lines
+
+
+def _full_name(name: Reference) -> str:
+    return f"{name.host}/{name.repository}:{name.tag or 'latest'}"
 
 
 def _resources() -> dict[str, Any]:

@@ -27,6 +27,8 @@ class RunOptions:
     """Seconds that one RUN may take; `None` is without end."""
     output_limit: int = 64 << 20
     """Bytes that one RUN may print."""
+    network: str = "default"
+    """What `RUN --network=default` means: `none`, or `default` and `host`, the machine's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,8 @@ def open_image(
         with _open_local(source, session, wanted) as image:
             yield _checked(image, wanted)
         return
-    tagged = session.store.resolve(str(source)) if source.digest is None else None
+    local = source.digest is None and not session.pull
+    tagged = session.store.resolve(str(source)) if local else None
     if tagged is not None:
         yield _checked(_load(str(source), tagged, session.store, wanted), wanted)
         return
@@ -240,6 +241,11 @@ def _load(name: str, root: Descriptor, blobs: _SmallBlobs, wanted: Wanted) -> Im
             return Image.load(name, manifest, blobs.read(manifest.config), blobs)
         descriptor = _choose(Index.parse(raw, what), wanted, name)
     raise MalformedImage(f"{name}: indexes are nested more than {_INDEX_DEPTH} deep")
+
+
+def load_image(name: str, root: Descriptor, blobs: _SmallBlobs, wanted: Wanted) -> Image:
+    """Load the image that *root*, a manifest or an index among *blobs*, leads to."""
+    return _checked(_load(name, root, blobs, wanted), wanted)
 
 
 def _choose(index: Index, wanted: Wanted, name: str) -> Descriptor:

@@ -78,6 +78,12 @@ def _split(word: str, syntax: Syntax) -> tuple[str, str, str]:
     Of a cluster of letters (`-qt`) that is the first that takes a value, or is refused.
     """
     if word.startswith("--"):
+        option, blank, _ = word.partition("=")[0].partition(" ")
+        if blank and option in syntax.valued | syntax.switches:
+            raise OptionError(
+                f"{word:.80}: an option and its value came as one word; take off the quotes around "
+                f"both, or write {option}=VALUE"
+            )
         return word.partition("=")
     for place, letter in enumerate(word[1:], 2):
         name = f"-{letter}"

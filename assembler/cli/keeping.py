@@ -1,9 +1,12 @@
-"""`images`, `pull`, `tag`, `rmi`, `history`, `df` and `prune`: the images one has."""
+"""`images`, `pull`, `load`, `tag`, `rmi`, `history`, `df` and `prune`: the images one has."""
 
 from __future__ import annotations
 
 import json
 import re
+import sys
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,6 +14,7 @@ import typer
 from assembler.cli import options as o
 from assembler.cli.command import Command
 from assembler.cli.working import working
+from assembler.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,12 +25,19 @@ _IMAGES_EXAMPLES = """\
 \b
 Examples:
   golem-assemble images
+  golem-assemble images debian
   golem-assemble images --format json --filter reference='golem-*'
 """
 _PULL_EXAMPLES = """\
 \b
 Examples:
   golem-assemble pull 127.0.0.1:5000/debian:latest
+"""
+_LOAD_EXAMPLES = """\
+\b
+Examples:
+  golem-assemble load -i saved.tar
+  golem-assemble load -t mine:1 -i base.tar
 """
 _TAG_EXAMPLES = """\
 \b
@@ -60,6 +71,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command("images", cls=Command, epilog=_IMAGES_EXAMPLES)(list_images)
     app.command(cls=Command, epilog=_PULL_EXAMPLES)(pull)
+    app.command(cls=Command, epilog=_LOAD_EXAMPLES)(load)
     app.command(cls=Command, epilog=_TAG_EXAMPLES)(tag)
     app.command(cls=Command, epilog=_RMI_EXAMPLES)(rmi)
     app.command(cls=Command, epilog=_HISTORY_EXAMPLES)(history)
@@ -68,6 +80,12 @@ def register(app: typer.Typer) -> None:
 
 
 def list_images(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NAME[:TAG]]", help="List these alone; * and ? stand for any characters."
+        ),
+    ] = None,
     output: Annotated[
         str, typer.Option("--format", metavar="table|json", help="How to show them.")
     ] = "table",
@@ -90,7 +108,10 @@ def list_images(
     if output not in {"table", "json"}:
         raise typer.BadParameter("choose table or json", param_hint="--format")
     with working(store, o.limits(None), "none") as work:
-        found = [i.fields() for i in images.stored_images(work.session.store, filters or ())]
+        stored = images.stored_images(work.session.store, filters or ())
+        if name is not None:
+            stored = images.named_like(stored, name)
+        found = [image.fields() for image in stored]
     if quiet:
         for identity in dict.fromkeys(item["id"] for item in found):
             typer.echo(_short(identity))
@@ -117,6 +138,41 @@ def pull(
     with working(store, o.limits(limit), o.shown(progress, quiet=quiet)) as work:
         pulled = images.pull(source, work.session, o.wanted(platform))
     typer.echo(str(pulled.image.id))
+
+
+def load(
+    source: Annotated[
+        Path | None,
+        typer.Option("--input", "-i", metavar="FILE", help="The archive; default standard input."),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option("--tag", "-t", metavar="NAME[:TAG]", help="Name its one image like this."),
+    ] = None,
+    platform: o.PlatformOption = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")] = False,
+    store: o.Store = None,
+    limit: o.LimitOption = None,
+    debug: o.Debug = False,
+) -> None:
+    """Put the images of an archive (docker save, OCI) into the store."""
+    from assembler import loading
+    from layers.reference import Reference
+
+    given = Reference.parse(name) if name else None
+    if given is not None and given.digest is not None:
+        raise OptionError(f"-t {name}: a name for an image cannot hold a digest")
+    if source is None and sys.stdin.isatty():
+        raise OptionError("load: the archive comes on standard input; name a file by -i FILE")
+    with working(store, o.limits(limit), "none") as work, ExitStack() as stack:
+        path = source
+        if path is None:
+            path = stack.enter_context(loading.spooled(sys.stdin.buffer, work.session))
+        loaded = loading.load(
+            path, str(source or "standard input"), work.session, o.wanted(platform), given
+        )
+    for one in () if quiet else loaded:
+        typer.echo(f"Loaded image: {one.name.familiar}:{one.name.tag or 'latest'}")
 
 
 def tag(

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from assembler.cli import options as o
-from assembler.cli.command import Command
+from assembler.cli.command import Command, grouped
+from assembler.cli.dockerlike import BuildCommand, DockerOptions
 from assembler.cli.working import working
 
 if TYPE_CHECKING:
     from assembler.assembling import Assembled
     from assembler.progress import Progress
+    from assembler.request import Request
 
 _BUILD_EXAMPLES = """\
 \b
@@ -55,7 +58,7 @@ BuildArg = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    app.command(cls=Command, epilog=_BUILD_EXAMPLES)(build)
+    app.command(cls=BuildCommand, epilog=_BUILD_EXAMPLES)(grouped(build))
     app.command(cls=Command, epilog=_CONVERT_EXAMPLES)(convert)
     app.command(cls=Command, epilog=_CHECK_EXAMPLES)(check)
 
@@ -107,6 +110,7 @@ def build(
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Do every step, whatever is remembered.")
     ] = False,
+    docker: DockerOptions = DockerOptions(),  # noqa: B008 (it is frozen)
     platform: o.PlatformOption = None,
     compression: o.Compression = None,
     level: o.Level = None,
@@ -131,13 +135,18 @@ def build(
     request = Request.of(
         context, file, tag or (), target, build_context or (), build_arg or (), label or (),
         cache=not no_cache, secrets=secret or (),
-        run=o.run_options(sandbox, run_timeout, run_output_limit),
+        run=replace(o.run_options(sandbox, run_timeout, run_output_limit), network=docker.network),
     )  # fmt: skip
+    docker.begin(offline=offline)
+    if docker.check:
+        _check(request, platform, store, as_json=False)
+        return
     destination = Destination.parse(output)
     settings = o.settings(destination, squashfs, platform, source_date_epoch, keep_user)
     mode = o.shown(progress, quiet=quiet)
-    with working(store, o.limits(limit), mode, offline=offline) as work:
+    with working(store, o.limits(limit), mode, offline=offline, pull=docker.pull) as work:
         result = building.build(request, settings, work.session, work.progress)
+    docker.write(result, work.progress)
     _tell(result, work.progress, quiet, report)
 
 
@@ -208,10 +217,15 @@ def check(
     debug: o.Debug = False,
 ) -> None:
     """Read and plan a Dockerfile without building it, and tell what is doubtful in it."""
-    from assembler import checking
     from assembler.request import Request
 
     request = Request.of(context, file, target=target, arguments=build_arg or ())
+    _check(request, platform, store, as_json=as_json)
+
+
+def _check(request: Request, platform: str | None, store: Path | None, *, as_json: bool) -> None:
+    from assembler import checking
+
     with working(store, o.limits(None), "none") as work:
         found = checking.check(request, o.wanted(platform), work.session)
     if as_json:

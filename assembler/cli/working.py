@@ -30,7 +30,7 @@ class Work:
 
 @contextmanager
 def working(
-    store: Path | None, limits: Limits, mode: str, *, offline: bool = False
+    store: Path | None, limits: Limits, mode: str, *, offline: bool = False, pull: bool = False
 ) -> Iterator[Work]:
     """Open the store and a view; whatever happens, the view is closed and threads are told."""
     try:
@@ -41,7 +41,7 @@ def working(
     session = None
     try:
         content = ContentStore(store or default_root())
-        session = Session(content, limits, progress, offline=offline)
+        session = Session(content, limits, progress, offline=offline, pull=pull)
         with content.in_use():
             yield Work(session, progress)
     finally:

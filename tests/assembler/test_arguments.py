@@ -66,6 +66,7 @@ def test_words_are_rewritten(words, expected):
         (["--sbom=true"], "make: --sbom is not supported"),
         (["-t", ""], "-t: its value is empty"),
         (["--tag="], "--tag: its value is empty"),
+        (["--tag a=b"], "--tag a=b: an option and its value came as one word"),
         ([""], "make: an argument is empty"),
         (["--", ""], "make: an argument is empty"),
     ],

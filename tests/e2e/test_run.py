@@ -349,7 +349,7 @@ def test_a_required_secret_must_be_given(build):
 
 
 @pytest.mark.parametrize("rung", RUNGS)
-@pytest.mark.parametrize("how", ["RUN --network=none", "--offline"])
+@pytest.mark.parametrize("how", ["RUN --network=none", "--offline", "--network=none"])
 def test_without_a_network_there_is_none(build, rung, how):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
