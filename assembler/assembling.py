@@ -132,7 +132,10 @@ def finish(
     advice = guest.advise(tree, config, settings.squashfs.compression, keep_user=settings.keep_user)
     advice += guest.prepare(tree, config, subject.epoch)
     for item in advice:
-        progress.advise(item.text)
+        if item.grave:
+            progress.warn(item.text, grave=True)
+        else:
+            progress.advise(item.text)
     trailer = container_config(config, subject.image_id, user)
     target = target_path(subject, settings)
     ending = gvmi.encode_trailer(trailer) if settings.output.kind == "gvmi" else None

@@ -48,3 +48,6 @@ def working(
         if session is not None:
             session.stop.set()
         progress.close()
+        if mode == "none":
+            for text in progress.grave:
+                typer.echo(f"golem-assemble: warning: {text}", err=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from support.images import oci_layout
 
@@ -125,3 +127,22 @@ def test_a_platform_is_refused_for_a_file_that_holds_one_image(run, project):
 def test_an_empty_filter_is_refused(run):
     for text in ("reference=", "label=", "label==x"):
         assert f"--filter {text}: " in run("images", "--filter", text, status=15).stderr
+
+
+def test_what_makes_the_image_useless_is_told_even_when_quiet(run, project):
+    folder = project("FROM scratch\nVOLUME /golem\nWORKDIR /golem/work\nCMD x\n")
+    for options in (["-q"], ["--progress", "none"]):
+        done = run("build", *options, "-o", "x.gvmi", ".", cwd=folder)
+        assert done.stderr == (
+            "golem-assemble: warning: WORKDIR /golem/work is inside volume /golem, which is empty "
+            "on a provider: the directory will not exist and every command will fail; use the "
+            "volume itself or a path outside\n"
+        )
+    done = run("build", "-q", "-o", "x.gvmi", "--report", "r.json", ".", cwd=folder)
+    warnings = json.loads((folder / "r.json").read_text())["warnings"]
+    assert sum(text.startswith("WORKDIR /golem/work is inside") for text in warnings) == 1
+    done = run("build", "-o", "x.gvmi", "--progress", "plain", ".", cwd=folder)
+    assert done.stderr.count("warning: WORKDIR /golem/work is inside") == 1
+    assert "advice: CMD is ignored" in done.stderr
+    done = run("build", "-q", "--compression", "zstd", "-o", "x.gvmi", ".", cwd=folder)
+    assert "warning: providers cannot mount a zstd squashfs" in done.stderr
