@@ -214,11 +214,17 @@ def loose_roots(store: ContentStore) -> list[Loose]:
     ]  # fmt: skip
 
 
-def prune(store: ContentStore, keep: int = 0, *, dry: bool = False) -> list[Loose]:
+def prune(
+    store: ContentStore,
+    keep: int = 0,
+    *,
+    dry: bool = False,
+    among: Collection[str] | None = None,
+) -> list[Loose]:
     """Remove what is loose, that first which was not used for longest; return what goes.
 
-    At most *keep* bytes of it are left. With *dry* nothing is removed. Raises `StoreError` while
-    another process uses the store.
+    At most *keep* bytes of it are left. With *dry* nothing is removed, with *among* only what has
+    one of these names. Raises `StoreError` while another process uses the store.
     """
     with store.alone():
         found = [*loose_blobs(store), *loose_caches(store), *loose_roots(store)]
@@ -230,6 +236,8 @@ def prune(store: ContentStore, keep: int = 0, *, dry: bool = False) -> list[Loos
                 break
             gone.append(one)
             left -= one.size
+        if among is not None:
+            gone = [one for one in gone if one.name in among]
         if not dry:
             for one in gone:
                 one.remove()

@@ -19,6 +19,8 @@ from assembler.errors import OptionError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from assembler.images import Loose
+
 _ID_DIGITS = 12
 _COMMAND_SHOWN = 60
 _IMAGES_EXAMPLES = """\
@@ -258,6 +260,9 @@ def prune(
         str, typer.Option("--keep-storage", metavar="SIZE", help="Keep as much as this, as 10GB.")
     ] = "0",
     dry: Annotated[bool, typer.Option("--dry-run", help="Tell, and remove nothing.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", "--force", "-f", help="Do not ask on a terminal.")
+    ] = False,
     store: o.Store = None,
     debug: o.Debug = False,
 ) -> None:
@@ -266,11 +271,33 @@ def prune(
     from layers.store import ContentStore, default_root
 
     limit = _parse_size(keep)
-    gone = images.prune(ContentStore(store or default_root()), limit, dry=dry)
+    content = ContentStore(store or default_root())
+    among = None
+    if not yes and not dry and sys.stdin.isatty():
+        among = _agreed(images.prune(content, limit, dry=True))
+        if among is None:
+            typer.echo("nothing was removed")
+            return
+    gone = images.prune(content, limit, dry=dry, among=among)
     for one in gone:
         typer.echo(f"{'would remove' if dry else 'removed'} {one.name}  {_size(one.size)}")
     total = _size(sum(one.size for one in gone))
     typer.echo(f"{'reclaimable' if dry else 'reclaimed'}: {total}")
+
+
+def _agreed(found: Sequence[Loose]) -> list[str] | None:
+    """Show on stderr what would go, and ask; return the names, or `None` after a no.
+
+    What becomes loose while somebody thinks about it is not among them.
+    """
+    if not found:
+        return []
+    for one in found:
+        typer.echo(f"  {one.name}  {_size(one.size)}", err=True)
+    total = _size(sum(one.size for one in found))
+    typer.echo(f"Remove these {len(found)}, {total} in all? [y/N] ", nl=False, err=True)
+    agreed = sys.stdin.readline().strip().lower() in {"y", "yes"}
+    return [one.name for one in found] if agreed else None
 
 
 def _show_images(found: Sequence[dict[str, Any]], *, digests: bool) -> None:
