@@ -13,7 +13,6 @@ app = typer.Typer(
     name="golem-assemble",
     help="Build Golem .gvmi images from Dockerfiles and OCI images: no Docker, no daemon, no root.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from assembler.cli import completion
 from assembler.cli import options as o
 from assembler.cli.command import Command
 from assembler.cli.working import working
@@ -85,7 +86,9 @@ def list_images(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[NAME[:TAG]]", help="List these alone; * and ? stand for any characters."
+            metavar="[NAME[:TAG]]",
+            help="List these alone; * and ? stand for any characters.",
+            autocompletion=completion.images,
         ),
     ] = None,
     output: Annotated[
@@ -178,7 +181,12 @@ def load(
 
 
 def tag(
-    source: Annotated[str, typer.Argument(metavar="IMAGE|ID", help="What is in the store.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="IMAGE|ID", help="What is in the store.", autocompletion=completion.images
+        ),
+    ],
     target: Annotated[str, typer.Argument(metavar="NAME[:TAG]", help="Its further name.")],
     store: o.Store = None,
     debug: o.Debug = False,
@@ -191,7 +199,12 @@ def tag(
 
 
 def rmi(
-    names: Annotated[list[str], typer.Argument(metavar="IMAGE|ID...", help="What to forget.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IMAGE|ID...", help="What to forget.", autocompletion=completion.images
+        ),
+    ],
     store: o.Store = None,
     debug: o.Debug = False,
 ) -> None:
@@ -204,7 +217,9 @@ def rmi(
 
 
 def history(
-    image: Annotated[str, typer.Argument(metavar="IMAGE", help="Any image.")],
+    image: Annotated[
+        str, typer.Argument(metavar="IMAGE", help="Any image.", autocompletion=completion.images)
+    ],
     full: Annotated[bool, typer.Option("--no-trunc", help="Show commands whole.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
     platform: o.PlatformOption = None,

@@ -10,6 +10,7 @@ import typer
 
 from assembler.cli import options as o
 from assembler.cli.command import Command
+from assembler.cli.completion import subjects
 from assembler.cli.working import working
 from assembler.errors import OptionError
 
@@ -35,7 +36,10 @@ _HASH_EXAMPLES = """\
 Examples:
   golem-assemble hash example.gvmi
 """
-_Subject = Annotated[str, typer.Argument(metavar="IMAGE|FILE.gvmi", help="What to look at.")]
+_Subject = Annotated[
+    str,
+    typer.Argument(metavar="IMAGE|FILE.gvmi", help="What to look at.", autocompletion=subjects),
+]
 _File = Annotated[Path, typer.Argument(metavar="FILE.gvmi", help="The image file.")]
 
 

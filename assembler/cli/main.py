@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import traceback
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 from assembler.cli import exits
@@ -42,11 +43,15 @@ def main() -> NoReturn:
 
 def run(arguments: list[str]) -> int:
     """Run one command; return its exit status. No traceback is shown without `--debug`."""
-    debug = "--debug" in arguments
+    debug = not {"--debug", "--debug=true"}.isdisjoint(arguments)
     try:
+        from assembler.cli import completion
         from assembler.cli.app import app
 
-        app(args=arguments, prog_name="golem-assemble", standalone_mode=True)
+        program = partial(app, args=arguments, prog_name="golem-assemble", standalone_mode=True)
+        if completion.VARIABLE in os.environ:
+            return completion.answer(program)
+        program()
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else exits.USAGE
     except Interrupted as interruption:

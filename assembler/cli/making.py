@@ -11,6 +11,7 @@ import typer
 
 from assembler.cli import options as o
 from assembler.cli.command import Command, grouped
+from assembler.cli.completion import images, stages
 from assembler.cli.dockerlike import BuildCommand, DockerOptions
 from assembler.cli.working import working
 
@@ -80,7 +81,8 @@ def build(
     ] = None,
     output: o.BuildOutput = None,
     target: Annotated[
-        str | None, typer.Option("--target", metavar="STAGE", help="Build this stage.")
+        str | None,
+        typer.Option("--target", metavar="STAGE", help="Build this stage.", autocompletion=stages),
     ] = None,
     build_context: Annotated[
         list[str] | None,
@@ -154,7 +156,9 @@ def convert(
     image: Annotated[
         str,
         typer.Argument(
-            metavar="IMAGE", help="A name, oci:DIR, oci-archive:FILE, docker-archive:FILE."
+            metavar="IMAGE",
+            help="A name, oci:DIR, oci-archive:FILE, docker-archive:FILE.",
+            autocompletion=images,
         ),
     ],
     output: o.Output = None,
@@ -208,7 +212,10 @@ def check(
         typer.Option("--file", "-f", metavar="FILE", help="The Dockerfile; - reads it from stdin."),
     ] = None,
     target: Annotated[
-        str | None, typer.Option("--target", metavar="STAGE", help="Plan for this stage.")
+        str | None,
+        typer.Option(
+            "--target", metavar="STAGE", help="Plan for this stage.", autocompletion=stages
+        ),
     ] = None,
     build_arg: BuildArg = None,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
