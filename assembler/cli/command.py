@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from assembler.cli.arguments import Syntax, rewrite
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from assembler.cli.arguments import Foreign
+
+
+_TYPE = re.compile(r" <[^ ]*>$")
 
 
 class Command(TyperCommand):
@@ -28,6 +32,28 @@ class Command(TyperCommand):
             args = rewrite(args, self._syntax(ctx))
         return super().parse_args(ctx, args)
 
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """Return the whole sentence: a list of commands that breaks off tells too little."""
+        return " ".join((self.help or "").partition("\n\n")[0].split())
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Name required arguments as everybody does, without braces."""
+        pieces = super().collect_usage_pieces(ctx)
+        return [re.sub(r"^\{(.*)\}(\.\.\.)?$", r"\1\2", piece) for piece in pieces]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """List arguments and options without the types that Python has for them."""
+        rows: dict[str, list[tuple[str, str]]] = {"argument": [], "option": []}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                name, text = (_TYPE.sub("", record[0]), record[1].removesuffix("  [required]"))
+                rows[parameter.param_type_name].append((name, text))
+        for title, kind in (("Arguments", "argument"), ("Options", "option")):
+            if rows[kind]:
+                with formatter.section(title):
+                    formatter.write_dl(rows[kind])
+
     def _syntax(self, ctx: Any) -> Syntax:
         switches: set[str] = set()
         valued: set[str] = set()
@@ -36,6 +62,28 @@ class Command(TyperCommand):
                 names = switches if getattr(parameter, "is_flag", False) else valued
                 names.update(parameter.opts)
         return Syntax(self.name or "", frozenset(switches), frozenset(valued), self.foreign)
+
+
+class Program(TyperGroup):
+    """The list of commands, and where to read on."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Name the documentation's address, as the installed package gives it."""
+        formatter.write_paragraph()
+        formatter.write_text(f"Documentation: {_documentation()}")
+
+
+def _documentation() -> str:
+    from importlib.metadata import PackageNotFoundError, metadata
+
+    try:
+        urls = metadata("golem-assemble").get_all("Project-URL") or []
+    except PackageNotFoundError:
+        urls = []
+    named = dict(url.split(", ", 1) for url in urls if ", " in url)
+    return named.get("Documentation") or (
+        "docs/ in the source, beginning with docs/build.md; every command has --help."
+    )
 
 
 def grouped(function: Callable[..., None]) -> Callable[..., None]:

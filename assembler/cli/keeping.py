@@ -86,28 +86,30 @@ def list_images(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[NAME[:TAG]]",
+            metavar="NAME[:TAG]",
             help="List these alone; * and ? stand for any characters.",
             autocompletion=completion.images,
         ),
     ] = None,
     output: Annotated[
-        str, typer.Option("--format", metavar="table|json", help="How to show them.")
+        str, typer.Option("--format", metavar="table|json", help="How to show the images.")
     ] = "table",
     digests: Annotated[
-        bool, typer.Option("--digests", help="With the manifests' digests.")
+        bool, typer.Option("--digests", help="Show the digests of the manifests, too.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Ids alone.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the ids alone.")] = False,
     filters: Annotated[
         list[str] | None,
         typer.Option(
-            "--filter", metavar="KEY=VALUE", help="reference=PATTERN, label=NAME[=VALUE]."
+            "--filter",
+            metavar="KEY=VALUE",
+            help="List images that fit: reference=PATTERN, label=NAME[=VALUE].",
         ),
     ] = None,
     store: o.Store = None,
     debug: o.Debug = False,
 ) -> None:
-    """List the images in the store that have names."""
+    """List the tagged images in the store."""
     from assembler import images
 
     if output not in {"table", "json"}:
@@ -127,10 +129,12 @@ def list_images(
 
 
 def pull(
-    image: Annotated[str, typer.Argument(metavar="IMAGE", help="A name in a registry.")],
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="The image's name in a registry.")],
     platform: o.PlatformOption = None,
     progress: o.ProgressMode = "auto",
-    quiet: o.Quiet = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print the image's id alone.")
+    ] = False,
     store: o.Store = None,
     limit: o.LimitOption = None,
     debug: o.Debug = False,
@@ -184,14 +188,14 @@ def tag(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="IMAGE|ID", help="What is in the store.", autocompletion=completion.images
+            metavar="IMAGE|ID", help="An image of the store.", autocompletion=completion.images
         ),
     ],
-    target: Annotated[str, typer.Argument(metavar="NAME[:TAG]", help="Its further name.")],
+    target: Annotated[str, typer.Argument(metavar="NAME[:TAG]", help="The name to be added.")],
     store: o.Store = None,
     debug: o.Debug = False,
 ) -> None:
-    """Give an image of the store one more name."""
+    """Add a tag to an image in the store."""
     from assembler import images
 
     with working(store, o.limits(None), "none") as work:
@@ -202,13 +206,15 @@ def rmi(
     names: Annotated[
         list[str],
         typer.Argument(
-            metavar="IMAGE|ID...", help="What to forget.", autocompletion=completion.images
+            metavar="IMAGE|ID",
+            help="The tags to be removed; an id stands for all tags of its image.",
+            autocompletion=completion.images,
         ),
     ],
     store: o.Store = None,
     debug: o.Debug = False,
 ) -> None:
-    """Take names from images; `prune` gives the space back."""
+    """Remove image tags; run `prune` to free disk space."""
     from assembler import images
 
     with working(store, o.limits(None), "none") as work:
@@ -218,15 +224,20 @@ def rmi(
 
 def history(
     image: Annotated[
-        str, typer.Argument(metavar="IMAGE", help="Any image.", autocompletion=completion.images)
+        str,
+        typer.Argument(
+            metavar="IMAGE",
+            help="A name, oci:DIR, oci-archive:FILE, docker-archive:FILE.",
+            autocompletion=completion.images,
+        ),
     ],
-    full: Annotated[bool, typer.Option("--no-trunc", help="Show commands whole.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
+    full: Annotated[bool, typer.Option("--no-trunc", help="Show commands in full.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
     platform: o.PlatformOption = None,
     store: o.Store = None,
     debug: o.Debug = False,
 ) -> None:
-    """Show what made each layer of an image, the last one first."""
+    """Show the command that made each layer of an image, newest first."""
     from assembler import images
     from layers.reference import parse_source
     from layers.sources import open_image
@@ -249,7 +260,7 @@ def history(
 
 
 def df(store: o.Store = None, debug: o.Debug = False) -> None:
-    """Show how much the store holds, and how much `prune` would give back."""
+    """Show how much the store holds, and how much `prune` would free."""
     from assembler import images
 
     with working(store, o.limits(None), "none") as work:
@@ -272,16 +283,21 @@ def df(store: o.Store = None, debug: o.Debug = False) -> None:
 
 def prune(
     keep: Annotated[
-        str, typer.Option("--keep-storage", metavar="SIZE", help="Keep as much as this, as 10GB.")
+        str,
+        typer.Option(
+            "--keep-storage", metavar="SIZE", help="Keep this much of what was used last, as 10GB."
+        ),
     ] = "0",
-    dry: Annotated[bool, typer.Option("--dry-run", help="Tell, and remove nothing.")] = False,
+    dry: Annotated[
+        bool, typer.Option("--dry-run", help="List what would be removed, and remove nothing.")
+    ] = False,
     yes: Annotated[
         bool, typer.Option("--yes", "-y", "--force", "-f", help="Do not ask on a terminal.")
     ] = False,
     store: o.Store = None,
     debug: o.Debug = False,
 ) -> None:
-    """Remove what no name leads to, layers and RUN's caches, the longest unused first."""
+    """Remove layers without a tag and RUN's caches, least recently used first."""
     from assembler import images
     from layers.store import ContentStore, default_root
 

@@ -38,7 +38,9 @@ Examples:
 """
 _Subject = Annotated[
     str,
-    typer.Argument(metavar="IMAGE|FILE.gvmi", help="What to look at.", autocompletion=subjects),
+    typer.Argument(
+        metavar="IMAGE|FILE.gvmi", help="The image or the file to look at.", autocompletion=subjects
+    ),
 ]
 _File = Annotated[Path, typer.Argument(metavar="FILE.gvmi", help="The image file.")]
 
@@ -62,12 +64,12 @@ def _check_file(subject: str, platform: str | None, limit: list[str] | None = No
 
 def inspect(
     subject: _Subject,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
     platform: o.PlatformOption = None,
     store: o.Store = None,
     debug: o.Debug = False,
 ) -> None:
-    """Show config, volumes, workdir, layers, sizes and hash; nothing is built."""
+    """Show config, volumes, working directory, layers, sizes and hash."""
     from assembler import inspection
 
     _check_file(subject, platform)
@@ -82,15 +84,17 @@ def inspect(
 
 def list_tree(
     subject: _Subject,
-    path: Annotated[str, typer.Argument(metavar="PATH", help="Where to begin.")] = "/",
-    long: Annotated[bool, typer.Option("-l", help="Modes, owners, sizes and times.")] = False,
-    recursive: Annotated[bool, typer.Option("-R", help="With everything below.")] = False,
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="The directory or file to list.")
+    ] = "/",
+    long: Annotated[bool, typer.Option("-l", help="Show modes, owners, sizes and times.")] = False,
+    recursive: Annotated[bool, typer.Option("-R", help="List directories recursively.")] = False,
     platform: o.PlatformOption = None,
     store: o.Store = None,
     limit: o.LimitOption = None,
     debug: o.Debug = False,
 ) -> None:
-    """List the merged tree of an image or a .gvmi, without building."""
+    """List the files of an image or a .gvmi, without building."""
     from assembler import listing
 
     _check_file(subject, platform, limit)
@@ -111,7 +115,7 @@ def verify(file: _File, debug: o.Debug = False) -> None:
 
 
 def print_hash(file: _File, debug: o.Debug = False) -> None:
-    """Print the SHA3-224 of a .gvmi, by which SDKs name it."""
+    """Print the SHA3-224 hash by which Golem's SDKs name a .gvmi."""
     from assembler import gvmi
 
     gvmi.GvmiFile.read(file)

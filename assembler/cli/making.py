@@ -68,7 +68,8 @@ def build(
     context: Annotated[
         str,
         typer.Argument(
-            metavar="CONTEXT", help="The folder with the files; - reads a tar; or zip://FILE, ..."
+            metavar="CONTEXT",
+            help="The directory with the files; - reads a tar; or zip://FILE, and the like.",
         ),
     ],
     file: Annotated[
@@ -89,7 +90,7 @@ def build(
         typer.Option(
             "--build-context",
             metavar="NAME=SOURCE",
-            help="Take the image or stage NAME from an image or folder.",
+            help="Take the image or stage NAME from an image or a directory.",
         ),
     ] = None,
     build_arg: BuildArg = None,
@@ -102,7 +103,7 @@ def build(
         typer.Option(
             "--secret",
             metavar="id=NAME[,src=FILE|,env=VARIABLE]",
-            help="What RUN --mount=type=secret,id=NAME sees.",
+            help="Give RUN --mount=type=secret,id=NAME a file or a variable.",
         ),
     ] = None,
     sandbox: o.Sandbox = "auto",
@@ -110,7 +111,7 @@ def build(
     run_output_limit: o.RunOutputLimit = "64MiB",
     offline: o.Offline = False,
     no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Do every step, whatever is remembered.")
+        bool, typer.Option("--no-cache", help="Do not use the build cache.")
     ] = False,
     docker: DockerOptions = DockerOptions(),  # noqa: B008 (it is frozen)
     platform: o.PlatformOption = None,
@@ -128,7 +129,7 @@ def build(
     limit: o.LimitOption = None,
     debug: o.Debug = False,
 ) -> None:
-    """Build a .gvmi from a Dockerfile."""
+    """Build a .gvmi image from a Dockerfile."""
     from assembler import building
     from assembler.destination import Destination
     from assembler.request import Request
@@ -177,7 +178,7 @@ def convert(
     limit: o.LimitOption = None,
     debug: o.Debug = False,
 ) -> None:
-    """Make a .gvmi of any image, as it is."""
+    """Convert a container image to a .gvmi image."""
     from assembler import assembling
     from assembler.destination import Destination
     from layers.reference import parse_source
@@ -205,7 +206,7 @@ def _tell(result: Assembled, progress: Progress, quiet: bool, path: Path | None)
 
 def check(
     context: Annotated[
-        str, typer.Argument(metavar="CONTEXT", help="The folder with the Dockerfile.")
+        str, typer.Argument(metavar="CONTEXT", help="The directory with the Dockerfile.")
     ],
     file: Annotated[
         str | None,
@@ -218,12 +219,12 @@ def check(
         ),
     ] = None,
     build_arg: BuildArg = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
     platform: o.PlatformOption = None,
     store: o.Store = None,
     debug: o.Debug = False,
 ) -> None:
-    """Read and plan a Dockerfile without building it, and tell what is doubtful in it."""
+    """Check a Dockerfile, and plan its build, without building."""
     from assembler.request import Request
 
     request = Request.of(context, file, target=target, arguments=build_arg or ())

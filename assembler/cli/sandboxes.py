@@ -26,11 +26,11 @@ def register(app: typer.Typer) -> None:
 
 
 def sandbox(
-    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
     store: o.Store = None,
     debug: o.Debug = False,
 ) -> None:
-    """Try the ways to do RUN, best first, and tell what each needs; build takes the first."""
+    """Try the sandboxes for RUN, best first; `build` takes the first that works."""
     from assembler.sandbox.ladder import probe_all
     from assembler.sandbox.treearea import TreeArea
 
