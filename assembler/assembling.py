@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from assembler.progress import Progress
+    from layers.descriptor import Descriptor
     from layers.digest import Digest
     from layers.image import Image, ImageConfig
     from layers.session import Session
@@ -69,6 +70,8 @@ class Assembled:
     layers: tuple[Digest, ...]
     tags: tuple[str, ...]
     trailer: Mapping[str, Any]
+    manifest: Descriptor | None = None
+    """In the store, of what was built."""
 
     @property
     def packed(self) -> Packed:
@@ -163,7 +166,10 @@ def _prepare(subject: Subject, settings: Settings, progress: Progress) -> dict[s
     advice = guest.advise(tree, config, settings.squashfs.compression, keep_user=settings.keep_user)
     advice += guest.prepare(tree, config, subject.epoch)
     for item in advice:
-        progress.advise(item.text)
+        if item.grave:
+            progress.warn(item.text, grave=True)
+        else:
+            progress.advise(item.text)
     return container_config(config, subject.image_id, user)
 
 

@@ -30,6 +30,7 @@ from assembler.scope import Arguments, GlobalScope, StageScope, platform_args
 from assembler.stagenames import check_stage_names, is_stored, similar_stage
 from assembler.stepkey import first_key
 from assembler.storing import keep_image
+from assembler.unused import unused_options
 from assembler.workplace import Workplace
 from layers.digest import Digest
 from layers.errors import AccessDenied, ImageNotFound, LayersError
@@ -88,6 +89,7 @@ def build(request: Request, settings: Settings, session: Session, progress: Prog
         ),
         tags=tuple(map(str, request.tags)),
         trailer=trailer,
+        manifest=descriptor,
     )
 
 
@@ -144,11 +146,10 @@ def built(
         runs = [run for planned in plan.stages for run in planning.runs(planned.stage.instructions)]
         if runs:
             workplace.commands(runs[0].location.place)  # before anything is fetched in vain
-        result = _Stages(plan, parsed, scope, workplace, settings, request).build()
-        for name in arguments.unused():
-            progress.warn(
-                f"--build-arg {name}: no ARG of that name is declared; check its spelling"
-            )
+        stages = _Stages(plan, parsed, scope, workplace, settings, request)
+        result = stages.build()
+        for text in unused_options(parsed, stages.triggers, scope, request):
+            progress.warn(text)
         for path in source.skipped:
             progress.warn(f"{path} is a socket, which no image can hold; it was left out")
         yield result
@@ -195,7 +196,13 @@ class _Stages:
         self._request = request
         self._built: dict[int, BuiltStage] = {}
         self._scopes: dict[int, StageScope] = {}
-        self._machine = Machine(request.secrets, network=not workplace.session.offline)
+        self.triggers: list[Instruction] = []
+        """Those of all base images, once they were done."""
+        self._machine = Machine(
+            request.secrets,
+            network=not workplace.session.offline,
+            default_network=request.run.network,
+        )
 
     def build(self) -> BuiltStage:
         """Build all; return the target."""
@@ -217,6 +224,7 @@ class _Stages:
         )
         where = f"ONBUILD of {planned.base_name}"
         triggers = tuple(dockerfile.parse_trigger(text, where) for text in builder.take_triggers())
+        self.triggers += triggers
         planning.check_supported(triggers)
         _check(triggers, self._request, self._workplace.session)
         scope = StageScope(self._scope)

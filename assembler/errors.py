@@ -17,6 +17,10 @@ class AssemblerError(Exception):
     """Root of this package's errors; its text is one paragraph for a person."""
 
 
+class OptionError(AssemblerError):
+    """The command line makes no sense: an option that there is not, or a value that is none."""
+
+
 class DockerfileError(AssemblerError):
     """A Dockerfile says something that is wrong, or that is not supported.
 

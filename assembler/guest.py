@@ -34,6 +34,8 @@ class Advice:
 
     code: str
     text: str
+    grave: bool = False
+    """Whether the image is of no use there: told also to who asked for silence."""
 
 
 def clean_volumes(volumes: Sequence[str]) -> list[str]:
@@ -189,9 +191,10 @@ def _working_dir_advice(config: ImageConfig) -> Iterator[Advice]:
         if path.startswith(volume + "/"):
             yield Advice(
                 "workdir-in-volume",
-                f"WORKDIR {path} lies below the volume {volume}, which is empty on a provider: the "
-                "directory will not be there and every command fails; use the volume itself or a "
+                f"WORKDIR {path} is inside volume {volume}, which is empty on a provider: the "
+                "directory will not exist and every command will fail; use the volume itself or a "
                 "path outside",
+                grave=True,
             )
 
 
@@ -216,6 +219,9 @@ def _platform_advice(config: ImageConfig, compression: str) -> Iterator[Advice]:
         yield Advice(
             "platform",
             f"the image is for {platform}; providers are linux/amd64 machines and cannot run it",
+            grave=True,
         )
     if compression == "zstd":
-        yield Advice("zstd", "providers cannot mount a zstd squashfs; use gzip, lzo, lz4 or xz")
+        yield Advice(
+            "zstd", "providers cannot mount a zstd squashfs; use gzip, lzo, lz4 or xz", grave=True
+        )

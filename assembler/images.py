@@ -104,6 +104,12 @@ def stored_images(store: ContentStore, filters: Sequence[str] = ()) -> list[Stor
     return [image for image in found if all(_passes(image, *one) for one in wanted)]
 
 
+def named_like(images: Iterable[StoredImage], pattern: str) -> list[StoredImage]:
+    """Return the images whose name is *pattern*: NAME, NAME:TAG, or either with wildcards."""
+    short = pattern.removeprefix("docker.io/").removeprefix("library/")
+    return [image for image in images if _passes(image, "reference", short)]
+
+
 def find_stored(store: ContentStore, text: str) -> list[StoredImage]:
     """Return the image that *text* means: by its name, or else by the beginning of its id.
 
@@ -213,11 +219,17 @@ def loose_roots(store: ContentStore) -> list[Loose]:
     ]  # fmt: skip
 
 
-def prune(store: ContentStore, keep: int = 0, *, dry: bool = False) -> list[Loose]:
+def prune(
+    store: ContentStore,
+    keep: int = 0,
+    *,
+    dry: bool = False,
+    among: Collection[str] | None = None,
+) -> list[Loose]:
     """Remove what is loose, that first which was not used for longest; return what goes.
 
-    At most *keep* bytes of it are left. With *dry* nothing is removed. Raises `StoreError` while
-    another process uses the store.
+    At most *keep* bytes of it are left. With *dry* nothing is removed, with *among* only what has
+    one of these names. Raises `StoreError` while another process uses the store.
     """
     with store.alone():
         found = [*loose_blobs(store), *loose_caches(store), *loose_roots(store)]
@@ -229,6 +241,8 @@ def prune(store: ContentStore, keep: int = 0, *, dry: bool = False) -> list[Loos
                 break
             gone.append(one)
             left -= one.size
+        if among is not None:
+            gone = [one for one in gone if one.name in among]
         if not dry:
             for one in gone:
                 one.remove()
@@ -279,7 +293,7 @@ def _load(store: ContentStore, name: str, descriptor: Descriptor) -> StoredImage
 
 def _parse_filter(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
-    if not equals or key not in _FILTERS:
+    if not equals or not value or value.startswith("=") or key not in _FILTERS:
         raise BuildError(f"--filter {text}: write it as one of {', '.join(_FILTERS)}, =, a value")
     return key, value
 

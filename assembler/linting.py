@@ -235,7 +235,7 @@ class _Guest:
                 self._workdir = whole
                 for volume in self._hiding(self._workdir):
                     if volume != self._workdir:
-                        text = f"{path} lies below the volume {volume}; a provider has it not"
+                        text = f"{path} is inside volume {volume}, which is empty on a provider"
                         yield _warning(instruction, "WorkdirInVolume", text)
             case ast.Copy(destination=destination) | ast.Add(destination=destination):
                 whole = posixpath.normpath(posixpath.join(self._workdir, destination))

@@ -152,6 +152,7 @@ class Progress:
         self.state = State()
         self.seconds: dict[str, float] = {}
         self.warnings: list[str] = []
+        self.grave: list[str] = []
 
     @property
     def elapsed(self) -> float:
@@ -233,10 +234,12 @@ class Progress:
             self.state.squashed, self.state.squash_total = done, total
             self._changed()
 
-    def warn(self, text: str) -> None:
-        """Keep a warning and show it."""
+    def warn(self, text: str, *, grave: bool = False) -> None:
+        """Keep a warning and show it; a *grave* one must be read even where nothing is shown."""
         with self._lock:
             self.warnings.append(text)
+            if grave:
+                self.grave.append(text)
             self._view.note("warning", text)
 
     def advise(self, text: str) -> None:

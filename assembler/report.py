@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from assembler.output import STDOUT, atomic
 from assembler.views import size
+from layers.reference import Reference
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,6 +47,17 @@ def report(result: Assembled, progress: Progress) -> dict[str, Any]:
         **_course(progress),
         "resources": _resources(),
     }
+
+
+def metadata(result: Assembled, progress: Progress) -> dict[str, Any]:
+    """Return what buildx writes for `--metadata-file`, under its names, and our report."""
+    found: dict[str, Any] = {"containerimage.config.digest": str(result.image_id)}
+    if result.manifest is not None:
+        found["containerimage.descriptor"] = result.manifest.to_json()
+        found["containerimage.digest"] = str(result.manifest.digest)
+    if result.tags:
+        found["image.name"] = ",".join(_full_name(Reference.parse(tag)) for tag in result.tags)
+    return found | {"golem-assemble.report": report(result, progress)}
 
 
 def pull_report(pulled: StoredImage, progress: Progress) -> dict[str, Any]:
@@ -98,6 +110,10 @@ def _course(progress: Progress) -> dict[str, Any]:
         "seconds": {name: round(value, 3) for name, value in progress.seconds.items()},
         "total_seconds": round(progress.elapsed, 3),
     }
+
+
+def _full_name(name: Reference) -> str:
+    return f"{name.host}/{name.repository}:{name.tag or 'latest'}"
 
 
 def _resources() -> dict[str, Any]:

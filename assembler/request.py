@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Self
 
 from assembler.buildsecrets import read_secrets
 from assembler.errors import BuildError
-from layers.reference import Reference
+from layers.errors import InvalidReference
+from layers.reference import Reference, parse_source
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from assembler.buildsecrets import Secret
 
@@ -26,6 +27,8 @@ class RunOptions:
     """Seconds that one RUN may take; `None` is without end."""
     output_limit: int = 64 << 20
     """Bytes that one RUN may print."""
+    network: str = "default"
+    """What `RUN --network=default` means: `none`, or `default` and `host`, the machine's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class Request:
     target: str | None
     contexts: Mapping[str, str]
     arguments: Mapping[str, str]
+    """Build arguments; one without a value that the environment lacks is left out."""
     labels: Mapping[str, str]
     cache: bool = True
     secrets: Mapping[str, Secret] = field(default_factory=dict)
@@ -74,7 +78,7 @@ class Request:
             tags=tuple(map(_parse_tag, tags)),
             target=target,
             contexts=dict(map(_parse_context, contexts)),
-            arguments=dict(map(_parse_argument, arguments)),
+            arguments=dict(_parse_arguments(arguments)),
             labels=dict(map(_parse_label, labels)),
             cache=cache,
             secrets=read_secrets(secrets, os.environ),
@@ -103,19 +107,25 @@ def _parse_context(text: str) -> tuple[str, str]:
             "folder"
         )
     if "/" in source and source.startswith((".", "/")) and not Path(source).is_dir():
-        raise BuildError(f"--build-context {text}: {source} is no folder")
+        raise BuildError(f"--build-context {text}: {source} is not a directory")
+    if not Path(source).is_dir():
+        try:
+            parse_source(source)
+        except InvalidReference as error:
+            raise BuildError(f"--build-context {text}: {error}") from None
     return name, source
 
 
-def _parse_argument(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not name:
-        raise BuildError(f"--build-arg {text}: write it as NAME=VALUE")
-    if not equals:
-        if name not in os.environ:
-            raise BuildError(f"--build-arg {name}: it has no value, and the environment has none")
-        value = os.environ[name]
-    return name, value
+def _parse_arguments(texts: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield names and values; a name alone takes its value from the environment, if it has one."""
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name:
+            raise BuildError(f"--build-arg {text}: write it as NAME=VALUE")
+        if equals:
+            yield name, value
+        elif name in os.environ:
+            yield name, os.environ[name]
 
 
 def _parse_label(text: str) -> tuple[str, str]:

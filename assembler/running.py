@@ -41,6 +41,9 @@ class Machine:
 
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     network: bool = True
+    """Whether there is a network at all."""
+    default_network: str = "default"
+    """What a RUN gets that does not choose: `none`, or the machine's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,8 @@ def run_step(
     mounts = StepMounts.of(run_mounts(run), directory)
     environment = base_environment(scope, home_of(tree, user))
     uid, gid = resolve_user(tree, user or "0")
-    network = machine.network and run.network != "none"
+    chosen = machine.default_network if run.network == "default" else run.network
+    network = machine.network and chosen != "none"
     command = Command(
         words=words,
         environment=environment,

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _OLDEST = (4, 5)
 _PIPE_SIZE = 1 << 20
 _STDERR_SHOWN = 4096
+_PROCESSORS_MAX = 1024
+"""mksquashfs starts two threads for each, and stops with an error where it cannot."""
 _CACHED_BLOCKS = 2048
 _MIB = 1 << 20
 _WARNINGS_SHOWN = 20
@@ -67,6 +69,8 @@ class SquashfsOptions:
             raise ValueError("a block size is a power of two from 4096 to 1048576 bytes")
         if self.processors is not None and self.processors < 1:
             raise ValueError("--processors must be at least 1")
+        if self.processors is not None and self.processors > _PROCESSORS_MAX:
+            raise ValueError(f"--processors must be at most {_PROCESSORS_MAX}")
 
     def arguments(self) -> list[str]:
         """Return mksquashfs's options for this."""

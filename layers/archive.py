@@ -211,7 +211,14 @@ class DockerArchive:
 
     def load(self, tag: str | None) -> tuple[Manifest, bytes]:
         """Return the manifest and the raw config of the image *tag*, or of the only one."""
-        saved = self._choose(self._list(), tag)
+        return self._open(self._choose(self._list(), tag))
+
+    def images(self) -> Iterator[tuple[tuple[str, ...], Manifest, bytes]]:
+        """Yield the names, the manifest and the raw config of each image."""
+        for saved in self._list():
+            yield saved.tags, *self._open(saved)
+
+    def _open(self, saved: _Saved) -> tuple[Manifest, bytes]:
         config_raw = self._archive.read(saved.config)
         config_digest = _named_digest(saved.config)
         if config_digest:

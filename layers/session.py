@@ -70,6 +70,8 @@ class Session:
     stop: threading.Event = field(default_factory=threading.Event)
     offline: bool = False
     """Whether no registry may be asked, for what the store lacks."""
+    pull: bool = False
+    """Whether registries are asked for names that the store has, too."""
 
     def check(self) -> None:
         """Raise `Cancelled` once the work was told to stop."""

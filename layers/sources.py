@@ -67,7 +67,7 @@ def open_image(
         with _open_local(source, session, wanted) as image:
             yield _checked(image, wanted)
         return
-    tagged = find_stored(source, session.store)
+    tagged = None if session.pull else find_stored(source, session.store)
     if tagged is not None:
         yield _checked(_load(str(source), tagged, session.store, wanted), wanted)
         return
@@ -251,6 +251,11 @@ def _load(name: str, root: Descriptor, blobs: _SmallBlobs, wanted: Wanted) -> Im
         descriptor = _choose(Index.parse(raw, what), wanted, name)
         platform = descriptor.platform or platform
     raise MalformedImage(f"{name}: indexes are nested more than {_INDEX_DEPTH} deep")
+
+
+def load_image(name: str, root: Descriptor, blobs: _SmallBlobs, wanted: Wanted) -> Image:
+    """Load the image that *root*, a manifest or an index among *blobs*, leads to."""
+    return _checked(_load(name, root, blobs, wanted), wanted)
 
 
 def _choose(index: Index, wanted: Wanted, name: str) -> Descriptor:

@@ -8,12 +8,13 @@ import typer
 
 from assembler import __version__
 from assembler.cli import keeping, looking, making, sandboxes
+from assembler.cli.command import Program
 
 app = typer.Typer(
     name="golem-assemble",
+    cls=Program,
     help="Build Golem .gvmi images from Dockerfiles and OCI images: no Docker, no daemon, no root.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

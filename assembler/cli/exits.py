@@ -10,6 +10,7 @@ INTERNAL = 1
 USAGE = 2
 
 TABLE: tuple[tuple[type[Exception], int, str], ...] = (
+    (ours.OptionError, USAGE, "the command line makes no sense"),
     (ours.DockerfileError, 3, "the Dockerfile is wrong, or uses what is not supported"),
     (images.InvalidReference, 4, "a name is no image reference"),
     (images.AmbiguousImage, 5, "there is no such image, tag or blob, or several fit"),

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     import typer
 
+_JSON_MODES = frozenset({"json", "rawjson"})
+
 
 class Interrupted(BaseException):
     """A signal that asks the program to end; cleaned up after like any failure."""
@@ -59,7 +61,8 @@ class Teller:
     @classmethod
     def of(cls, arguments: Sequence[str]) -> Teller:
         """Return the one that *arguments* ask for."""
-        return cls(_progress_mode(arguments) == "json", "--debug" in arguments)
+        debug = not {"--debug", "--debug=true"}.isdisjoint(arguments)
+        return cls(_progress_mode(arguments) in _JSON_MODES, debug)
 
     def tell(self, error: BaseException) -> int:
         """Tell why the command ended; return its exit status."""

@@ -9,7 +9,10 @@ from typing import Annotated
 import typer
 
 from assembler.cli import options as o
+from assembler.cli.command import Command
+from assembler.cli.completion import subjects
 from assembler.cli.working import working
+from assembler.errors import OptionError
 
 _INSPECT_EXAMPLES = """\
 \b
@@ -33,28 +36,43 @@ _HASH_EXAMPLES = """\
 Examples:
   golem-assemble hash example.gvmi
 """
-_Subject = Annotated[str, typer.Argument(metavar="IMAGE|FILE.gvmi", help="What to look at.")]
+_Subject = Annotated[
+    str,
+    typer.Argument(
+        metavar="IMAGE|FILE.gvmi", help="The image or the file to look at.", autocompletion=subjects
+    ),
+]
 _File = Annotated[Path, typer.Argument(metavar="FILE.gvmi", help="The image file.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    app.command(epilog=_INSPECT_EXAMPLES)(inspect)
-    app.command("ls", epilog=_LS_EXAMPLES)(list_tree)
-    app.command(epilog=_VERIFY_EXAMPLES)(verify)
-    app.command("hash", epilog=_HASH_EXAMPLES)(print_hash)
+    app.command(cls=Command, epilog=_INSPECT_EXAMPLES)(inspect)
+    app.command("ls", cls=Command, epilog=_LS_EXAMPLES)(list_tree)
+    app.command(cls=Command, epilog=_VERIFY_EXAMPLES)(verify)
+    app.command("hash", cls=Command, epilog=_HASH_EXAMPLES)(print_hash)
+
+
+def _check_file(subject: str, platform: str | None, limit: list[str] | None = None) -> None:
+    """Raise for options that have no effect on a .gvmi."""
+    for option, value in (("--platform", platform), ("--limit", limit)):
+        if value and subject.endswith(".gvmi"):
+            raise OptionError(
+                f"{option}: {subject} holds one image, which is read as it is; leave {option} out"
+            )
 
 
 def inspect(
     subject: _Subject,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
     platform: o.PlatformOption = None,
     store: o.Store = None,
     debug: o.Debug = False,
 ) -> None:
-    """Show config, volumes, workdir, layers, sizes and hash; nothing is built."""
+    """Show config, volumes, working directory, layers, sizes and hash."""
     from assembler import inspection
 
+    _check_file(subject, platform)
     with working(store, o.limits(None), "none", looking=True) as work:
         found = inspection.inspect(subject, o.wanted(platform), work.session)
     if as_json:
@@ -66,17 +84,20 @@ def inspect(
 
 def list_tree(
     subject: _Subject,
-    path: Annotated[str, typer.Argument(metavar="PATH", help="Where to begin.")] = "/",
-    long: Annotated[bool, typer.Option("-l", help="Modes, owners, sizes and times.")] = False,
-    recursive: Annotated[bool, typer.Option("-R", help="With everything below.")] = False,
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="The directory or file to list.")
+    ] = "/",
+    long: Annotated[bool, typer.Option("-l", help="Show modes, owners, sizes and times.")] = False,
+    recursive: Annotated[bool, typer.Option("-R", help="List directories recursively.")] = False,
     platform: o.PlatformOption = None,
     store: o.Store = None,
     limit: o.LimitOption = None,
     debug: o.Debug = False,
 ) -> None:
-    """List the merged tree of an image or a .gvmi, without building."""
+    """List the files of an image or a .gvmi, without building."""
     from assembler import listing
 
+    _check_file(subject, platform, limit)
     with (
         working(store, o.limits(limit), "none") as work,
         listing.open_listing(subject, o.wanted(platform), work.session, work.progress) as tree,
@@ -94,7 +115,7 @@ def verify(file: _File, debug: o.Debug = False) -> None:
 
 
 def print_hash(file: _File, debug: o.Debug = False) -> None:
-    """Print the SHA3-224 of a .gvmi, by which SDKs name it."""
+    """Print the SHA3-224 hash by which Golem's SDKs name a .gvmi."""
     from assembler import gvmi
 
     gvmi.GvmiFile.read(file)

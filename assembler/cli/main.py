@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 from assembler.cli import exits
@@ -38,10 +39,16 @@ def run(arguments: list[str]) -> int:
     """Run one command; return its exit status. No traceback is shown without `--debug`."""
     teller = Teller.of(arguments)
     try:
+        from assembler.cli import completion
         from assembler.cli.app import app
 
         # Typer tells what is wrong with the command line, unless an event has to tell it.
-        status = app(args=arguments, prog_name="golem-assemble", standalone_mode=not teller.as_json)
+        program = partial(
+            app, args=arguments, prog_name="golem-assemble", standalone_mode=not teller.as_json
+        )
+        if completion.VARIABLE in os.environ:
+            return completion.answer(program)
+        status = program()
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else exits.USAGE
     except BrokenPipeError:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from assembler.cli import options as o
+from assembler.cli.command import Command, grouped
+from assembler.cli.completion import images, stages
+from assembler.cli.dockerlike import BuildCommand, DockerOptions
 from assembler.cli.working import working
 
 if TYPE_CHECKING:
     from assembler.assembling import Assembled, Settings
     from assembler.progress import Progress
+    from assembler.request import Request
 
 _BUILD_EXAMPLES = """\
 \b
@@ -53,16 +59,17 @@ BuildArg = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    app.command(epilog=_BUILD_EXAMPLES)(build)
-    app.command(epilog=_CONVERT_EXAMPLES)(convert)
-    app.command(epilog=_CHECK_EXAMPLES)(check)
+    app.command(cls=BuildCommand, epilog=_BUILD_EXAMPLES)(grouped(build))
+    app.command(cls=Command, epilog=_CONVERT_EXAMPLES)(convert)
+    app.command(cls=Command, epilog=_CHECK_EXAMPLES)(check)
 
 
 def build(
     context: Annotated[
         str,
         typer.Argument(
-            metavar="CONTEXT", help="The folder with the files; - reads a tar; or zip://FILE, ..."
+            metavar="CONTEXT",
+            help="The directory with the files; - reads a tar; or zip://FILE, and the like.",
         ),
     ],
     file: Annotated[
@@ -75,14 +82,15 @@ def build(
     ] = None,
     output: o.BuildOutput = None,
     target: Annotated[
-        str | None, typer.Option("--target", metavar="STAGE", help="Build this stage.")
+        str | None,
+        typer.Option("--target", metavar="STAGE", help="Build this stage.", autocompletion=stages),
     ] = None,
     build_context: Annotated[
         list[str] | None,
         typer.Option(
             "--build-context",
             metavar="NAME=SOURCE",
-            help="Take the image or stage NAME from an image or folder.",
+            help="Take the image or stage NAME from an image or a directory.",
         ),
     ] = None,
     build_arg: BuildArg = None,
@@ -95,7 +103,7 @@ def build(
         typer.Option(
             "--secret",
             metavar="id=NAME[,src=FILE|,env=VARIABLE]",
-            help="What RUN --mount=type=secret,id=NAME sees.",
+            help="Give RUN --mount=type=secret,id=NAME a file or a variable.",
         ),
     ] = None,
     sandbox: o.Sandbox = "auto",
@@ -103,8 +111,9 @@ def build(
     run_output_limit: o.RunOutputLimit = "64MiB",
     offline: o.Offline = False,
     no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Do every step, whatever is remembered.")
+        bool, typer.Option("--no-cache", help="Do not use the build cache.")
     ] = False,
+    docker: DockerOptions = DockerOptions(),  # noqa: B008 (it is frozen)
     platform: o.PlatformOption = None,
     compression: o.Compression = None,
     level: o.Level = None,
@@ -120,7 +129,7 @@ def build(
     limit: o.LimitOption = None,
     debug: o.Debug = False,
 ) -> None:
-    """Build a .gvmi from a Dockerfile."""
+    """Build a .gvmi image from a Dockerfile."""
     from assembler import building
     from assembler.destination import Destination
     from assembler.request import Request
@@ -129,13 +138,18 @@ def build(
     request = Request.of(
         context, file, tag or (), target, build_context or (), build_arg or (), label or (),
         cache=not no_cache, secrets=secret or (),
-        run=o.run_options(sandbox, run_timeout, run_output_limit),
+        run=replace(o.run_options(sandbox, run_timeout, run_output_limit), network=docker.network),
     )  # fmt: skip
+    docker.begin(offline=offline)
+    if docker.check:
+        _check(request, platform, store, as_json=False)
+        return
     destinations = tuple(map(Destination.parse, output or ())) or (Destination(),)
     settings = o.settings(destinations, report, squashfs, platform, source_date_epoch, keep_user)
-    mode = "none" if quiet else progress
-    with working(store, o.limits(limit), mode, offline=offline) as work:
+    mode = o.shown(progress, quiet=quiet)
+    with working(store, o.limits(limit), mode, offline=offline, pull=docker.pull) as work:
         result = building.build(request, settings, work.session, work.progress)
+    docker.write(result, work.progress)
     _tell(result, work.progress, quiet, settings)
 
 
@@ -143,7 +157,9 @@ def convert(
     image: Annotated[
         str,
         typer.Argument(
-            metavar="IMAGE", help="A name, oci:DIR, oci-archive:FILE, docker-archive:FILE."
+            metavar="IMAGE",
+            help="A name, oci:DIR, oci-archive:FILE, docker-archive:FILE.",
+            autocompletion=images,
         ),
     ],
     output: o.Output = None,
@@ -162,7 +178,7 @@ def convert(
     limit: o.LimitOption = None,
     debug: o.Debug = False,
 ) -> None:
-    """Make a .gvmi of any image, as it is."""
+    """Convert a container image to a .gvmi image."""
     from assembler import assembling
     from assembler.destination import OF_ANY_IMAGE, Destination
     from layers.naming import find_source
@@ -171,7 +187,7 @@ def convert(
     parsed = (Destination.parse(text, OF_ANY_IMAGE) for text in output or ())
     destinations = tuple(parsed) or (Destination(),)
     settings = o.settings(destinations, report, squashfs, platform, source_date_epoch, keep_user)
-    with working(store, o.limits(limit), "none" if quiet else progress) as work:
+    with working(store, o.limits(limit), o.shown(progress, quiet=quiet)) as work:
         source = find_source(image, work.session.store)
         result = assembling.convert(source, settings, work.session, work.progress)
     _tell(result, work.progress, quiet, settings)
@@ -198,26 +214,34 @@ def _tell(result: Assembled, progress: Progress, quiet: bool, settings: Settings
 
 def check(
     context: Annotated[
-        str, typer.Argument(metavar="CONTEXT", help="The folder with the Dockerfile.")
+        str, typer.Argument(metavar="CONTEXT", help="The directory with the Dockerfile.")
     ],
     file: Annotated[
         str | None,
         typer.Option("--file", "-f", metavar="FILE", help="The Dockerfile; - reads it from stdin."),
     ] = None,
     target: Annotated[
-        str | None, typer.Option("--target", metavar="STAGE", help="Plan for this stage.")
+        str | None,
+        typer.Option(
+            "--target", metavar="STAGE", help="Plan for this stage.", autocompletion=stages
+        ),
     ] = None,
     build_arg: BuildArg = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
     platform: o.PlatformOption = None,
     store: o.Store = None,
     debug: o.Debug = False,
 ) -> None:
-    """Read and plan a Dockerfile without building it, and tell what is doubtful in it."""
-    from assembler import checking
+    """Check a Dockerfile, and plan its build, without building."""
     from assembler.request import Request
 
     request = Request.of(context, file, target=target, arguments=build_arg or ())
+    _check(request, platform, store, as_json=as_json)
+
+
+def _check(request: Request, platform: str | None, store: Path | None, *, as_json: bool) -> None:
+    from assembler import checking
+
     with working(store, o.limits(None), "none") as work:
         found = checking.check(request, o.wanted(platform), work.session)
     if as_json:

@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from assembler.assembling import Settings, chosen_epoch
 from assembler.destination import OF_ANY_IMAGE, SUFFIXES
-from assembler.dockerfile.sizes import parse_memory
-from assembler.dockerfile.words import WordError
 from assembler.output import output_path
 from assembler.request import RunOptions
 from assembler.squashfs import COMPRESSIONS, PRESETS, SquashfsOptions
@@ -25,7 +22,10 @@ from layers.sources import Wanted
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from assembler.assembling import Settings
     from assembler.destination import Destination
+
+_DOCKER_MODES = {"tty": "rich", "rawjson": "json", "quiet": "none"}
 
 
 def _output(kinds: Iterable[str]) -> Any:
@@ -45,7 +45,7 @@ PlatformOption = Annotated[
     typer.Option(
         "--platform",
         metavar="OS/ARCH[/VARIANT]",
-        help="Which platform of the image; default linux/amd64.",
+        help="The platform to choose; default linux/amd64.",
     ),
 ]
 Compression = Annotated[
@@ -53,21 +53,32 @@ Compression = Annotated[
     typer.Option(
         "--compression",
         metavar="|".join(COMPRESSIONS),
-        help="How to compress; default by --preset.",
+        help="The compression of the squashfs; default that of --preset.",
     ),
 ]
-Level = Annotated[int | None, typer.Option("--level", metavar="N", help="The compressor's level.")]
+Level = Annotated[
+    int | None,
+    typer.Option(
+        "--level", metavar="N", help="The compression level, from 1; default that of --preset."
+    ),
+]
 Preset = Annotated[
     str | None,
     typer.Option(
-        "--preset", metavar="|".join(PRESETS), help="gzip 1, gzip 6 (the default), or xz."
+        "--preset",
+        metavar="|".join(PRESETS),
+        help="fast is gzip 1, balanced gzip 6 (the default), small xz.",
     ),
 ]
 BlockSize = Annotated[
-    int, typer.Option("--block-size", metavar="BYTES", help="Of the squashfs: 4096 to 1048576.")
+    int,
+    typer.Option(
+        "--block-size", metavar="BYTES", help="Squashfs block size (power of two, 4096 to 1048576)."
+    ),
 ]
 Processors = Annotated[
-    int | None, typer.Option("--processors", metavar="N", help="For mksquashfs; default all.")
+    int | None,
+    typer.Option("--processors", metavar="N", help="Processors for mksquashfs; default all."),
 ]
 ProgressMode = Annotated[
     str,
@@ -92,9 +103,7 @@ Epoch = Annotated[
         "base image's creation.",
     ),
 ]
-KeepUser = Annotated[
-    bool, typer.Option("--keep-user", help="Write USER into the image, as UID:GID.")
-]
+KeepUser = Annotated[bool, typer.Option("--keep-user", help="Keep USER in the image, as UID:GID.")]
 
 
 def _store(text: str) -> Path:
@@ -114,32 +123,46 @@ Store = Annotated[
 ]
 LimitOption = Annotated[
     list[str] | None,
-    typer.Option("--limit", metavar="NAME=N", help="Raise a limit on what images may hold."),
+    typer.Option(
+        "--limit",
+        metavar="NAME=N",
+        help="Raise a limit on what images may hold (docs/security.md).",
+    ),
 ]
 Sandbox = Annotated[
-    str, typer.Option("--sandbox", metavar="auto|NAME", help="How RUN is isolated.")
+    str,
+    typer.Option(
+        "--sandbox",
+        metavar="auto|NAME",
+        help="How RUN is isolated; golem-assemble sandbox lists the names.",
+    ),
 ]
 RunTimeout = Annotated[
     str | None,
     typer.Option(
-        "--run-timeout", metavar="SECONDS|none", help="What one RUN may take; default no limit."
+        "--run-timeout", metavar="SECONDS|none", help="How long one RUN may take; default no limit."
     ),
 ]
 RunOutputLimit = Annotated[
     str,
-    typer.Option("--run-output-limit", metavar="BYTES", help="What one RUN may print, as 64MiB."),
+    typer.Option("--run-output-limit", metavar="BYTES", help="How much one RUN may print."),
 ]
 Offline = Annotated[
     bool,
     typer.Option("--offline", help="Contact no registry, fetch no URL, give RUN no network."),
 ]
-Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 def wanted(platform: str | None) -> Wanted:
     """Return the platform that was asked for, or the default."""
     if platform is None:
         return Wanted()
+    if "," in platform:
+        raise typer.BadParameter(
+            f"{platform}: an image here is for one platform; build once for each",
+            param_hint="--platform",
+        )
     try:
         return Wanted(Platform.parse(platform), explicit=True)
     except ValueError as error:
@@ -160,7 +183,8 @@ def squashfs_options(
         raise typer.BadParameter("give either --preset or --compression", param_hint="--preset")
     preset_compression, preset_level = PRESETS[preset or "balanced"]
     if compression is None:
-        compression, level = preset_compression, level or preset_level
+        compression = preset_compression
+        level = preset_level if level is None else level
     try:
         return SquashfsOptions(compression, level, block_size, processors)
     except ValueError as error:
@@ -169,11 +193,29 @@ def squashfs_options(
 
 def run_options(sandbox: str, timeout: str | None, output_limit: str) -> RunOptions:
     """Read the options about RUN; a timeout of `none` or 0 is none."""
+    from assembler.dockerfile.sizes import parse_memory
+    from assembler.dockerfile.words import WordError
+    from assembler.sandbox.rungs import NAMES
+
+    if sandbox not in ("auto", *NAMES):
+        raise typer.BadParameter(
+            f"{sandbox}: choose one of auto, {', '.join(NAMES)}", param_hint="--sandbox"
+        )
     try:
         limit = parse_memory(output_limit)
     except WordError as error:
         raise typer.BadParameter(str(error), param_hint="--run-output-limit") from None
+    if limit < 1:
+        raise typer.BadParameter("it must be at least 1 byte", param_hint="--run-output-limit")
     return RunOptions(sandbox, _seconds(timeout), limit)
+
+
+def shown(progress: str, *, quiet: bool) -> str:
+    """Return one of `views.MODES`; Docker's names for them are taken too."""
+    mode = _DOCKER_MODES.get(progress, progress)
+    if mode not in MODES:
+        raise typer.BadParameter(f"choose one of {', '.join(MODES)}", param_hint="--progress")
+    return "none" if quiet else mode
 
 
 def _seconds(text: str | None) -> float | None:
@@ -197,6 +239,8 @@ def settings(
     keep_user: bool,
 ) -> Settings:
     """Join what `build` and `convert` have in common."""
+    from assembler.assembling import Settings, chosen_epoch
+
     return Settings(
         outputs=outputs,
         report=report,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from assembler.cli import options as o
+from assembler.cli.command import Command
 from assembler.cli.working import working
 from assembler.errors import SandboxError
 
@@ -21,15 +22,15 @@ Examples:
 
 def register(app: typer.Typer) -> None:
     """Add the command of this module."""
-    app.command(epilog=_EXAMPLES)(sandbox)
+    app.command(cls=Command, epilog=_EXAMPLES)(sandbox)
 
 
 def sandbox(
-    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
     store: o.Store = None,
     debug: o.Debug = False,
 ) -> None:
-    """Try the ways to do RUN, best first, and tell what each needs; build takes the first."""
+    """Try the sandboxes for RUN, best first; `build` takes the first that works."""
     from assembler.sandbox.ladder import probe_all
     from assembler.sandbox.treearea import TreeArea
 

@@ -32,7 +32,13 @@ class Work:
 
 @contextmanager
 def working(
-    store: Path | None, limits: Limits, mode: str, *, offline: bool = False, looking: bool = False
+    store: Path | None,
+    limits: Limits,
+    mode: str,
+    *,
+    offline: bool = False,
+    pull: bool = False,
+    looking: bool = False,
 ) -> Iterator[Work]:
     """Open the store and a view; whatever happens, the view is closed and threads are told.
 
@@ -46,13 +52,16 @@ def working(
     session = None
     try:
         with opened_store(store, looking=looking) as content:
-            session = Session(content, limits, progress, offline=offline)
+            session = Session(content, limits, progress, offline=offline, pull=pull)
             with content.in_use():
                 yield Work(session, progress)
     finally:
         if session is not None:
             session.stop.set()
         progress.close()
+        if mode == "none":
+            for text in progress.grave:
+                typer.echo(f"golem-assemble: warning: {text}", err=True)
 
 
 @contextmanager

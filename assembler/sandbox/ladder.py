@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from assembler.sandbox.treearea import TreeArea
 
 AUTO = "auto"
+_OF_USERS = ("recorded", "ranges", "root", "chroot", "proot")
+"""What is most likely to help first; `faked` lacks what `recorded` lacks."""
+_OF_ROOT = ("root", "chroot", "ranges", "recorded", "proot")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +65,28 @@ def choose(wanted: str, area: TreeArea) -> Rung:
         if probe.rung is not None:
             return probe.rung
         failed.append(probe)
-    tried = "; ".join(f"{probe.name}: {probe.reason} - {probe.remedy}" for probe in failed)
-    raise SandboxError(
-        f"RUN cannot be done here. {tried}. Or build where it can be done, and bring the image as "
-        "an archive (FROM with --build-context NAME=oci-archive:FILE)"
+    raise SandboxError(_refusal(wanted, failed))
+
+
+def _refusal(wanted: str, failed: list[Probe]) -> str:
+    """Return a line for each way, what is easiest to mend first, and the way around all of them."""
+    if wanted == AUTO:
+        order = _OF_ROOT if os.geteuid() == 0 else _OF_USERS
+        failed = sorted(
+            (probe for probe in failed if probe.name in order),
+            key=lambda probe: order.index(probe.name),
+        )
+    lines = [f"  {probe.name:<9} {probe.reason}; {probe.remedy}" for probe in failed]
+    head = "RUN cannot be done here; any one of these is enough:"
+    if len(lines) == 1:
+        head = "RUN cannot be done here in the way that was asked for:"
+    return "\n".join(
+        [
+            head,
+            *lines,
+            "  elsewhere build there with --output type=oci,dest=FILE, and name it here: FROM with "
+            "--build-context NAME=oci-archive:FILE",
+        ]
     )
 
 

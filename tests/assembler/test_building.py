@@ -461,6 +461,7 @@ def test_requests_are_read(monkeypatch):
     assert Request.of(".", secrets=["id=FROM_ENV"]).secrets["FROM_ENV"].data == b"e"
     assert Request.of("zip://some/where.zip").context_name == "where"
     assert Request.of("-").context_name == "context"
+    assert Request.of(".", arguments=["SURELY_UNSET"]).arguments == {}
 
 
 @pytest.mark.parametrize(
@@ -468,10 +469,9 @@ def test_requests_are_read(monkeypatch):
     [
         ({"tags": [f"x@sha256:{'0' * 64}"]}, "cannot hold a digest"),
         ({"contexts": ["x"]}, "NAME=SOURCE"),
-        ({"contexts": ["x=./none"]}, "is no folder"),
+        ({"contexts": ["x=./none"]}, "is not a directory"),
         ({"contexts": ["x=https://y"]}, "not fetched"),
         ({"arguments": ["=x"]}, "NAME=VALUE"),
-        ({"arguments": ["SURELY_UNSET"]}, "the environment has none"),
         ({"labels": ["=x"]}, "NAME=VALUE"),
         ({"secrets": ["id=none"]}, "none cannot be read"),
         ({"context": "-", "file": "-"}, "both come on standard input"),

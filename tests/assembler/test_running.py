@@ -189,6 +189,11 @@ def test_the_network_is_there_unless_somebody_takes_it():
     assert command("RUN --network=host x").network
     assert not command("RUN --network=none x").network
     assert not command("RUN x", network=False).network
+    for text, there in (
+        ("RUN x", False), ("RUN --network=default x", False), ("RUN --network=host x", True)
+    ):  # fmt: skip
+        assert command(text, default_network="none").network is there
+    assert not command("RUN --network=host x", default_network="none", network=False).network
 
 
 def test_mounts_are_against_the_working_directory_and_secrets_against_the_root():

@@ -568,6 +568,40 @@ def test_nothing_is_collected_while_somebody_uses_the_store(run, tmp_path):
     run("prune")
 
 
+def prune_on_a_terminal(folder, answer, *options):
+    primary, secondary = pty.openpty()
+    try:
+        os.write(primary, answer)
+        return subprocess.run(
+            [COMMAND, "prune", *options], stdin=secondary, capture_output=True, text=True,
+            cwd=folder, env=os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}, check=True,
+        )  # fmt: skip
+    finally:
+        os.close(primary)
+        os.close(secondary)
+
+
+def test_on_a_terminal_prune_shows_what_goes_and_asks(run, project, tmp_path):
+    project("FROM scratch\nCOPY dir /d/\n")
+    run("build", "-q", "--output", "type=image", "project")
+    blobs = [path.name for path in (tmp_path / "cache").rglob("sha256/*")]
+    for answer in (b"\n", b"n\n", b"\x04"):
+        done = prune_on_a_terminal(tmp_path, answer)
+        assert done.stdout == "nothing was removed\n"
+        assert all(f"sha256:{name}" in done.stderr for name in blobs)
+        assert f"Remove these {len(blobs)}, " in done.stderr
+    assert prune_on_a_terminal(tmp_path, b"", "--dry-run").stderr == ""
+    assert len(list((tmp_path / "cache").rglob("sha256/*"))) == len(blobs)
+    assert prune_on_a_terminal(tmp_path, b"y\n").stdout.count("removed sha256:") == len(blobs)
+    # With nothing to be removed there is nothing to be asked.
+    assert prune_on_a_terminal(tmp_path, b"").stdout == "reclaimed: 0 B\n"
+    for option in ("-y", "--force"):
+        run("build", "-q", "--no-cache", "--output", "type=image", "project")
+        done = prune_on_a_terminal(tmp_path, b"", option)
+        assert done.stderr == ""
+        assert "removed sha256:" in done.stdout
+
+
 def test_check_tells_steps_and_findings_without_building(run, project):
     project("FROM 127.0.0.1:1/none AS one\nCOPY a.txt /x\nFROM one\nUSER me\nVOLUME /v\n")
     done = run("check", "project")

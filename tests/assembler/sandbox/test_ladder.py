@@ -84,18 +84,31 @@ def test_why_a_way_does_not_work_is_told(machine, area, outcome, reason):
     assert probe.fields()["owners"] is None
 
 
-def test_the_error_has_every_ways_reason_and_remedy(machine, area):
+@pytest.mark.parametrize(
+    ("uid", "order"),
+    [
+        (0, ["root", "chroot", "ranges", "recorded", "proot"]),
+        (1000, ["recorded", "ranges", "root", "chroot", "proot"]),
+    ],
+)
+def test_the_error_has_a_line_for_each_way_the_likeliest_remedy_first(
+    machine, area, monkeypatch, uid, order
+):
+    monkeypatch.setattr(ladder.os, "geteuid", lambda: uid)
+    faked = rung("faked", "faked")
     machine(
-        missing("root"), rung("recorded"), missing("proot"),
-        outcomes={("recorded", True): BAD, ("recorded", False): BAD},
+        missing("root"), missing("ranges"), rung("recorded"), faked, missing("chroot"),
+        missing("proot"),
+        outcomes={(n, o): BAD for n in ("recorded", "faked") for o in (True, False)},
     )  # fmt: skip
     with pytest.raises(SandboxError) as caught:
         choose("auto", area)
-    text = str(caught.value)
-    assert "root: no root here - mend root" in text
-    assert "recorded: mount: refused - mend recorded" in text
-    assert "proot: no proot here - mend proot" in text
-    assert "oci-archive:FILE" in text
+    first, *lines = str(caught.value).splitlines()
+    assert first == "RUN cannot be done here; any one of these is enough:"
+    assert [line.split()[0] for line in lines] == [*order, "elsewhere"]
+    assert "  root      no root here; mend root" in lines
+    assert "  recorded  mount: refused; mend recorded" in lines
+    assert "oci-archive:FILE" in lines[-1]
 
 
 def test_the_error_of_a_named_way_is_about_that_alone(machine, area):
