@@ -145,6 +145,8 @@ def build(
         _check(request, platform, store, as_json=False)
         return
     destination = Destination.parse(output)
+    if not destination.needs_mksquashfs:
+        o.check_squashed(squashfs, level, preset)
     settings = o.settings(destination, squashfs, platform, source_date_epoch, keep_user)
     mode = o.shown(progress, quiet=quiet)
     with working(store, o.limits(limit), mode, offline=offline, pull=docker.pull) as work:
