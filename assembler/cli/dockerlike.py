@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -67,28 +69,43 @@ class DockerOptions:
             _check_target(option, path)
         if not self.check and self.iidfile is not None and self.iidfile.is_file():
             # As docker does: the id of an earlier build must not pass for that of one that failed.
-            self.iidfile.unlink()
+            self.iidfile.resolve().unlink()
 
     def write(self, result: Assembled, progress: Progress) -> None:
         """Write what was asked for; nothing is written of a build that failed."""
-        from assembler.output import atomic
-        from assembler.report import metadata, write_report
+        from assembler.report import metadata
 
         if self.iidfile is not None:
-            with atomic(self.iidfile) as temp:
-                temp.write(str(result.image_id).encode())
+            _put(self.iidfile, str(result.image_id))
         if self.metadata_file is not None:
-            write_report(self.metadata_file, metadata(result, progress))
+            _put(self.metadata_file, json.dumps(metadata(result, progress), indent=2) + "\n")
 
     def _files(self) -> list[tuple[str, Path]]:
         named = (("--iidfile", self.iidfile), ("--metadata-file", self.metadata_file))
         return [(option, path) for option, path in named if path is not None]
 
 
+def _put(path: Path, text: str) -> None:
+    """Write a file whole or not at all; a link is followed, a device or a pipe is written into."""
+    from assembler.output import atomic
+
+    if _is_special(path):
+        path.write_text(text, encoding="utf-8")
+        return
+    with atomic(path.resolve()) as temp:
+        temp.write(text.encode())
+
+
+def _is_special(path: Path) -> bool:
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
 def _check_target(option: str, path: Path) -> None:
     from assembler.output import check_target
 
+    if _is_special(path) and os.access(path, os.W_OK):
+        return
     try:
-        check_target(path)
+        check_target(path.resolve())
     except OutputError as error:
         raise OutputError(f"{option} {str(error).replace('by -o', f'by {option}')}") from None

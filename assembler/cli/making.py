@@ -145,6 +145,8 @@ def build(
         _check(request, platform, store, as_json=False)
         return
     destinations = tuple(map(Destination.parse, output or ())) or (Destination(),)
+    if not any(destination.needs_mksquashfs for destination in destinations):
+        o.check_squashed(squashfs, level, preset)
     settings = o.settings(destinations, report, squashfs, platform, source_date_epoch, keep_user)
     mode = o.shown(progress, quiet=quiet)
     with working(store, o.limits(limit), mode, offline=offline, pull=docker.pull) as work:
@@ -186,6 +188,8 @@ def convert(
     squashfs = o.squashfs_options(compression, level, preset, block_size, processors)
     parsed = (Destination.parse(text, OF_ANY_IMAGE) for text in output or ())
     destinations = tuple(parsed) or (Destination(),)
+    if not any(destination.needs_mksquashfs for destination in destinations):
+        o.check_squashed(squashfs, level, preset)
     settings = o.settings(destinations, report, squashfs, platform, source_date_epoch, keep_user)
     with working(store, o.limits(limit), o.shown(progress, quiet=quiet)) as work:
         source = find_source(image, work.session.store)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from assembler.destination import OF_ANY_IMAGE, SUFFIXES
+from assembler.errors import OptionError
 from assembler.output import output_path
 from assembler.request import RunOptions
 from assembler.squashfs import COMPRESSIONS, PRESETS, SquashfsOptions
@@ -191,6 +192,16 @@ def squashfs_options(
         raise typer.BadParameter(str(error)) from None
 
 
+def check_squashed(options: SquashfsOptions, level: int | None, preset: str | None) -> None:
+    """Raise for options that say how to compress, where nothing is compressed."""
+    default = squashfs_options(None, None, None, SquashfsOptions().block_size, None)
+    if level is not None or preset is not None or options != default:
+        raise OptionError(
+            "--compression, --level, --preset, --block-size and --processors are for .gvmi and "
+            "squashfs outputs; leave them out for this type of --output"
+        )
+
+
 def run_options(sandbox: str, timeout: str | None, output_limit: str) -> RunOptions:
     """Read the options about RUN; a timeout of `none` or 0 is none."""
     from assembler.dockerfile.sizes import parse_memory
@@ -257,7 +268,7 @@ def limits(values: Sequence[str] | None) -> Limits:
     for value in values or ():
         name, equals, number = value.partition("=")
         try:
-            if not equals:
+            if not equals or not number.isdecimal():
                 raise ValueError("write it as NAME=N")
             result = result.override(name, int(number))
         except ValueError as error:

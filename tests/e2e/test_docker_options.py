@@ -93,12 +93,29 @@ def test_the_ids_and_digests_are_written_as_docker_and_buildx_do(image, here, tm
     assert not (tmp_path / "id").exists()
 
 
+def test_an_id_goes_into_a_pipe_and_through_a_link(image, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "id").touch()
+    (tmp_path / "link").symlink_to("id")
+    reading = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        image(SCRATCH, "-q", "--iidfile", "pipe", "--metadata-file", "meta.json")
+        assert os.read(reading, 100).startswith(b"sha256:")
+    finally:
+        os.close(reading)
+    assert (tmp_path / "pipe").is_fifo()
+    image(SCRATCH, "-q", "--iidfile", "link", "--metadata-file", "meta.json")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "id").read_text().startswith("sha256:")
+
+
 @pytest.mark.parametrize("option", ["--iidfile", "--metadata-file"])
 def test_where_they_go_is_checked_before_the_work(here, tmp_path, option):
     (tmp_path / "Dockerfile").write_text(SCRATCH)
     said = here("build", option, "none/file", ".", status=17).err
-    assert f"{option} none/file" in said
-    assert "-o" not in said
+    assert said.startswith(f"golem-assemble: {option} ")
+    assert "none/file: the folder" in said
+    assert "by -o" not in said
     assert not (tmp_path / "cache").exists()
 
 

@@ -124,6 +124,23 @@ def test_a_platform_is_refused_for_a_file_that_holds_one_image(run, project):
     assert "x.gvmi" in run("ls", "--limit", "entries=5", "x.gvmi", cwd=folder, status=2).stderr
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--preset", "balanced"], ["--compression", "gzip"], ["--level", "6"],
+        ["--block-size", "4096"], ["--processors", "1"],
+    ],
+)  # fmt: skip
+def test_how_to_compress_is_refused_where_nothing_is_compressed(refused, options):
+    for kind in ("image", "oci", "tar"):
+        said = refused("build", *options, "--output", f"type={kind}", ".")
+        assert "are for .gvmi and squashfs outputs" in said
+
+
+def test_a_limit_that_is_no_number_is_refused_in_our_words(refused):
+    assert "entries=x: write it as NAME=N" in refused("build", "--limit", "entries=x", ".")
+
+
 def test_an_empty_filter_is_refused(run):
     for text in ("reference=", "label=", "label==x"):
         assert f"--filter {text}: " in run("images", "--filter", text, status=15).stderr
