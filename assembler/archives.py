@@ -61,7 +61,7 @@ def read_archive(spool: Spool, name: str, session: Session) -> Iterator[ArchiveS
                 plain.append(chunk)
                 session.limits.check("total_bytes", plain.size, f"{name}: its plain size")
                 session.check()
-            entries = list(index_layer(plain, name, session.limits))
+            entries = list(index_layer(plain, name, session.limits, session.observer.warn))
             tree = Tree()
             apply_layer(tree, LayerIndex(name, entries, plain), session.limits)
         except (CodecError, OSError, EOFError, lzma.LZMAError) as error:

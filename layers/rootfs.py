@@ -92,7 +92,7 @@ def _read(
         )
         spools.callback(spool.close)
         entries = []
-        for entry in index_layer(spool, name, session.limits):
+        for entry in index_layer(spool, name, session.limits, session.observer.warn):
             entries.append(entry)
             if len(entries) > session.limits.entries:
                 session.limits.check(

@@ -11,8 +11,11 @@ import base64
 import binascii
 import struct
 import zlib
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote_to_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BLOCK = 512
 MTIME_MAX = 0xFFFFFFFF
@@ -21,6 +24,8 @@ MTIME_MAX = 0xFFFFFFFF
 # group names), device numbers, prefix, (padding)
 _FIELDS = struct.Struct("100s8s8s8s12s12s8sc100s8s64x16s155s12x")
 _ADLER_MODULUS = 65521
+_NOT_SET = 0xFFFFFFFF
+_XATTR_NAME_MAX = 255
 
 
 class RawHeader(NamedTuple):
@@ -45,11 +50,13 @@ def parse_header(block: bytes) -> RawHeader:
     )
     _verify_checksum(block, checksum)
     name = name.partition(b"\0")[0]
-    if prefix[0] and magic == b"ustar\x0000" and typeflag not in b"LKxg":
-        name = prefix.partition(b"\0")[0] + b"/" + name
+    if prefix[0] and typeflag not in b"LKxg":
+        prefix = _prefix(magic, prefix, block[508:])
+        if prefix:
+            name = prefix + b"/" + name
     fields = mode[:7] + uid[:7] + gid[:7] + size[:11] + mtime[:11]
     ends = mode[7:] + uid[7:] + gid[7:] + size[11:] + mtime[11:]
-    if fields.isdigit() and not ends.strip(b"\0 "):
+    if fields.isdigit() and not ends.strip(b"\0 ") and b"8" not in fields and b"9" not in fields:
         # What nearly all tars hold: digits up to a terminator. This is the hot path.
         numbers = (
             int(fields[:7], 8) & 0o7777, int(fields[7:14], 8), int(fields[14:21], 8),
@@ -57,7 +64,7 @@ def parse_header(block: bytes) -> RawHeader:
         )  # fmt: skip
     else:
         numbers = (
-            number(mode) & 0o7777, number(uid), number(gid), number(size),
+            number(mode) & 0o7777, _owner_number(uid), _owner_number(gid), number(size),
             number(mtime, signed=True),
         )  # fmt: skip
     major = minor = 0
@@ -68,6 +75,25 @@ def parse_header(block: bytes) -> RawHeader:
     )  # fmt: skip
 
 
+def _prefix(magic: bytes, field: bytes, trailer: bytes) -> bytes:
+    """Return the front of a long name, empty where the field is none."""
+    if magic[:6] == b"ustar\0":
+        # star has times behind a shorter prefix.
+        return field[: 131 if trailer == b"tar\0" else None].partition(b"\0")[0]
+    if magic != b"ustar  \0":
+        return b""
+    # GNU has two times here. Go up to 1.7, and with it Docker of that time, wrote a prefix where a
+    # large number made it choose this magic: what cannot be times is that.
+    try:
+        for time in (field[:12], field[12:24]):
+            if time[0]:
+                number(time, signed=True)
+    except ValueError:
+        prefix = field.partition(b"\0")[0]
+        return prefix if prefix.isascii() else b""
+    return b""
+
+
 def number(field: bytes, *, signed: bool = False) -> int:
     """Decode an octal field, or GNU's base-256 (first bit set)."""
     if field[0] & 0x80:
@@ -76,12 +102,37 @@ def number(field: bytes, *, signed: bool = False) -> int:
             value -= 1 << (8 * len(field) - 1)
     else:
         digits = field.partition(b"\0")[0].strip()
-        if digits and not digits.lstrip(b"-").isdigit():
-            raise ValueError(f"{field!r} is not a number")
-        value = int(digits, 8) if digits else 0
+        try:
+            if digits and not digits.removeprefix(b"-").isdigit():
+                raise ValueError
+            value = int(digits, 8) if digits else 0
+        except ValueError:
+            raise ValueError(f"{field!r} is not a number") from None
     if value < 0 and not signed:
         raise ValueError(f"{field!r} is a negative number")
     return value
+
+
+def _owner_number(field: bytes) -> int:
+    """Decode a field that holds an owner; only in base-256 may it be negative, as with others."""
+    return _owner(number(field, signed=bool(field[0] & 0x80)))
+
+
+def pax_owner(value: bytes) -> int:
+    """Decode a PAX owner, which some write as a negative number of 32 bits."""
+    number = pax_number(value.removeprefix(b"-"))
+    return _owner(-number if value.startswith(b"-") else number)
+
+
+def _owner(value: int) -> int:
+    """Return an owner as chown(2) takes it, in 32 bits.
+
+    The last of them means "not set" there: files that root unpacks stay root's, as with umoci.
+    """
+    if not -(1 << 31) <= value <= _NOT_SET:
+        raise ValueError(f"its owner {value} is none that Linux has (32 bits)")
+    value &= _NOT_SET
+    return 0 if value == _NOT_SET else value
 
 
 def parse_pax(block: bytes) -> dict[bytes, bytes]:
@@ -111,9 +162,10 @@ def pax_records(block: bytes) -> list[tuple[bytes, bytes]]:
 
 def pax_number(value: bytes) -> int:
     """Decode a PAX decimal of whole numbers."""
-    if not value.isdigit():
+    digits = value.lstrip(b"0")
+    if not value.isdigit() or len(digits) > 40:
         raise ValueError(f"{value[:40]!r} is not a number")
-    return int(value[:40])
+    return int(digits or b"0")
 
 
 def pax_seconds(value: bytes) -> int:
@@ -137,19 +189,48 @@ _SCHILY = b"SCHILY.xattr."
 _LIBARCHIVE = b"LIBARCHIVE.xattr."
 
 
-def pax_xattrs(records: dict[bytes, bytes]) -> dict[bytes, bytes] | None:
-    """Return the extended attributes among PAX records, `None` if there are none."""
+def pax_xattrs(
+    records: dict[bytes, bytes], warn: Callable[[str], None] | None = None
+) -> dict[bytes, bytes] | None:
+    """Return the extended attributes among PAX records, `None` if there are none.
+
+    *warn* is told of those of libarchive that cannot be read. They are ignored: no tool that
+    unpacks images reads any of them.
+    """
     found: dict[bytes, bytes] = {}
     for key, value in records.items():
         if key.startswith(_LIBARCHIVE):
             try:
-                data = base64.b64decode(value + b"=" * (-len(value) % 4), validate=True)
-            except binascii.Error:
-                raise ValueError(f"{key!r} is not base64") from None
-            found.setdefault(unquote_to_bytes(key[len(_LIBARCHIVE) :]), data)
+                name, data = _libarchive_xattr(key, value)
+            except ValueError as error:
+                if warn:
+                    shown = key[:100].decode("ascii", "backslashreplace")
+                    warn(f"its extended attribute {shown} {error}; it is ignored")
+            else:
+                found.setdefault(name, data)
         elif key.startswith(_SCHILY):
-            found[key[len(_SCHILY) :]] = value
+            name = key[len(_SCHILY) :]
+            if not _is_xattr_name(name):
+                raise ValueError(
+                    f"the name of an extended attribute, {name[:40]!r}, is empty, too long or "
+                    "holds a NUL byte"
+                )
+            found[name] = value
     return found or None
+
+
+def _libarchive_xattr(key: bytes, value: bytes) -> tuple[bytes, bytes]:
+    name = unquote_to_bytes(key[len(_LIBARCHIVE) :])
+    if not _is_xattr_name(name):
+        raise ValueError("has no name that Linux allows")
+    try:
+        return name, base64.b64decode(value + b"=" * (-len(value) % 4), validate=True)
+    except binascii.Error:
+        raise ValueError("is not base64") from None
+
+
+def _is_xattr_name(name: bytes) -> bool:
+    return 0 < len(name) <= _XATTR_NAME_MAX and b"\0" not in name
 
 
 def _verify_checksum(block: bytes, field: bytes) -> None:

@@ -17,7 +17,7 @@ from layers.tarheader import BLOCK, MTIME_MAX, parse_header
 from layers.tarnames import NAME_MAX, STARGZ_FILES, clean_path, is_clean, show_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from layers.sparse import Segment
 
@@ -80,6 +80,7 @@ _ROOT_NAMES = b"root".ljust(32, b"\0") * 2
 _PLAIN_NUMBERS = re.compile(
     rb"(?:0[01]0[0-7]{4}|[01]0[0-7]{4} )[ \0](?:[0-7]{6}[0-7 ][ \0]){2}(?:[0-7]{11}[ \0]){2}"
 )
+_WARNINGS_MAX = 3
 _EMPTY_PAX: dict[bytes, bytes] = {}
 
 
@@ -97,17 +98,27 @@ class _Pending:
         self.records: list[tuple[bytes, bytes]] = []
 
 
-def index_layer(reader: Reader, layer: str, limits: Limits | None = None) -> Iterator[Entry]:
+def index_layer(
+    reader: Reader,
+    layer: str,
+    limits: Limits | None = None,
+    warn: Callable[[str], None] | None = None,
+) -> Iterator[Entry]:
     """Yield the entries of a layer in order; *layer* names it in errors.
 
-    Raises `MalformedLayer` for anything a tar must not hold, `LimitExceeded` past *limits*.
+    *warn* is told, a few times at most, of attributes that cannot be read and are left out. Raises
+    `MalformedLayer` for anything a tar must not hold, `LimitExceeded` past *limits*.
     """
-    return _Indexer(reader, layer, limits or Limits()).entries()
+    return _Indexer(reader, layer, limits or Limits(), warn).entries()
 
 
 class _Indexer:
-    def __init__(self, reader: Reader, layer: str, limits: Limits) -> None:
+    def __init__(
+        self, reader: Reader, layer: str, limits: Limits, warn: Callable[[str], None] | None
+    ) -> None:
         self._reader = reader
+        self._warn = warn
+        self._ignored = 0
         self._layer = layer
         self._limits = limits
         self._short_name = min(NAME_MAX, limits.name_bytes)
@@ -139,6 +150,9 @@ class _Indexer:
                 yield entry
         if pending is not None:
             raise self._error("the tar ends after an extension header")
+        if self._warn and self._ignored > _WARNINGS_MAX:
+            more = self._ignored - _WARNINGS_MAX
+            self._warn(f"layer {self._layer}: {more:,} more extended attributes are ignored")
 
     def _entry(
         self, header: tarheader.RawHeader, block: bytes, start: int, pending: _Pending | None
@@ -161,7 +175,7 @@ class _Indexer:
     ) -> tuple[Entry | None, int]:
         name, mode, uid, gid, size, mtime, _, linkname, major, minor = header
         offset = start + BLOCK
-        if kind is Kind.FILE and name[-1:] != b"/":
+        if kind is Kind.FILE and (name[-1:] != b"/" or not _is_old_directory(header, size)):
             following = self._after(offset, size)
             if following > self._reader.size:
                 copy_from = -1  # `umoci insert` ends a tar with the last file's last byte
@@ -203,8 +217,8 @@ class _Indexer:
                 name = pax.get(b"GNU.sparse.name", name)
                 segments, size, begin, offset = self._sparse(form, block, pending, offset, stored)
             following = self._after(begin, stored)
-            if name.endswith(b"/"):
-                kind = Kind.DIRECTORY
+            if name.endswith(b"/") and _is_old_directory(header, stored):
+                kind, following, size, segments = Kind.DIRECTORY, start + BLOCK, 0, None
         else:
             following, size = offset, 0
         is_padded = following <= self._reader.size
@@ -212,18 +226,26 @@ class _Indexer:
             name,
             kind,
             header.mode,
-            tarheader.pax_number(pax[b"uid"]) if pax.get(b"uid") else header.uid,
-            tarheader.pax_number(pax[b"gid"]) if pax.get(b"gid") else header.gid,
+            tarheader.pax_owner(pax[b"uid"]) if pax.get(b"uid") else header.uid,
+            tarheader.pax_owner(pax[b"gid"]) if pax.get(b"gid") else header.gid,
             tarheader.pax_seconds(pax[b"mtime"]) if pax.get(b"mtime") else header.mtime,
             size,
             linkname,
             (header.major, header.minor),
-            tarheader.pax_xattrs(pax),
+            self._xattrs(pax, name),
             offset,
             self._copyable_from(header, block, pending, name) if is_padded else -1,
             segments,
         )
         return entry, following
+
+    def _xattrs(self, pax: dict[bytes, bytes], name: bytes) -> dict[bytes, bytes] | None:
+        def ignored(problem: str) -> None:
+            self._ignored += 1
+            if self._warn and self._ignored <= _WARNINGS_MAX:
+                self._warn(f"layer {self._layer}: entry {show_name(name)}: {problem}")
+
+        return tarheader.pax_xattrs(pax, ignored)
 
     def _copyable_from(
         self, header: tarheader.RawHeader, block: bytes, pending: _Pending, name: bytes
@@ -345,6 +367,14 @@ class _Indexer:
 
     def _error(self, problem: str) -> MalformedLayer:
         return MalformedLayer(self._layer, problem)
+
+
+def _is_old_directory(header: tarheader.RawHeader, size: int) -> bool:
+    """Whether a regular file whose name ends with a slash is a directory, as before POSIX.
+
+    Where one of the later types has data, it is a file to umoci and buildah.
+    """
+    return header.typeflag == b"\0" or size == 0
 
 
 def _is_copyable(header: tarheader.RawHeader, block: bytes) -> bool:

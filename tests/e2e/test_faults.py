@@ -91,6 +91,8 @@ LOOP = [symlink("l", "m"), symlink("m", "l"), file("l/x", b"")]
         (layer(file("n" * 256, b"")), "more than 255 bytes"),
         (layer(raw(raw_header(b"s", kind=b"s"))), "(socket)"),
         (layer(raw(raw_header(b"s", kind=b"?"))), "none that an image can hold"),
+        (layer(file("f", uid=2**32)), "its owner 4294967296 is none that Linux has"),
+        (layer(raw(raw_header(b"f", gid=b"\x80\0\0\1" + bytes(4)))), "its owner 4294967296"),
         (GOOD[:-51_200], "the tar is cut off"),
         (GOOD[:-512] + b"junk" * 128, "data follow a lone block of zeros"),
         (b"\1" * 512, "entry"),

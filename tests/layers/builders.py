@@ -50,9 +50,9 @@ class Memory:
         return self.data[offset : offset + min(length, self.step)]
 
 
-def index(tar, limits=None):
+def index(tar, limits=None, warn=None):
     """The entries of a tar, as `index_layer` reads it."""
-    return list(index_layer(Memory(tar), LAYER, limits))
+    return list(index_layer(Memory(tar), LAYER, limits, warn))
 
 
 def merged(*tars, limits=None):

@@ -16,6 +16,8 @@ from support.layers import (
     file,
     hardlink,
     layer,
+    padded,
+    pax_header,
     raw,
     raw_header,
     symlink,
@@ -146,3 +148,46 @@ def test_a_meta_directory_hides_nothing_of_lower_layers():
     lower, upper = layer(file("e/old")), layer(directory("e/.wh..wh.opaque"), file("e/new"))
     _, tree = same_as_umoci(lower, upper)
     assert b"e/old" in tree
+
+
+@pytest.mark.parametrize("owner", [2**31, 2**32 - 2, 2**32 - 1, -1, -2, -(2**31)])
+def test_owners_of_32_bits_are_what_chown_makes_of_them(owner):
+    in_header = (owner & (1 << 64) - 1 | 1 << 63).to_bytes(8, "big")
+    same_as_umoci(
+        layer(
+            pax_header({b"uid": b"%d" % owner}),
+            file("in-pax", uid=3, gid=7),
+            raw(raw_header(b"in-header", uid=8, gid=in_header)),
+            fmt=GNU,
+        )
+    )
+
+
+@pytest.mark.parametrize("value", [b"!", b"eA==" + b"\xff"])
+def test_an_attribute_that_is_not_base64_is_ignored(value):
+    odd = pax_header({b"LIBARCHIVE.xattr.user.a": value})
+    same_as_umoci(layer(odd, file("f", b"x"), fmt=GNU))
+
+
+@pytest.mark.parametrize(
+    ("magic", "prefix"),
+    [
+        (b"ustar\x0010", b"usr/lib"),
+        (b"ustar\0\0\0", b"usr/lib"),
+        (b"ustar  \0", b"usr/lib"),
+        (b"ustar  \0", b"12/34"),
+        (b"ustar  \0", b"14000000000\x0014000000000\0"),
+        (bytes(8), b"usr/lib"),
+    ],
+)
+@pytest.mark.parametrize("number", [b"0000007\0", b"\x80" + bytes(6) + b"\x07"])
+def test_prefixes_are_told_from_the_times_of_gnu(magic, prefix, number):
+    header = raw_header(b"name", prefix=prefix, magic=magic, uid=number, size=1)
+    same_as_umoci(layer(raw(header + padded(b"x"))))
+
+
+def test_a_file_whose_name_ends_with_a_slash_keeps_its_data():
+    named = raw_header(b"d/", size=3) + padded(b"abc")
+    in_pax = pax_header({b"path": b"e//"}).data + raw_header(b"x", size=3) + padded(b"abc")
+    _, tree = same_as_umoci(layer(raw(named), raw(in_pax), file("z", b"z")))
+    assert tree[b"d"].size == tree[b"e"].size == 3

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 from builders import blob_of, contents, damage, paths
 from support.images import Layout, oci_archive, oci_layout
-from support.layers import file, gzipped, layer, whiteout
+from support.layers import file, gzipped, layer, pax_header, whiteout
 
 from layers.errors import (
     Cancelled,
@@ -167,6 +167,15 @@ def test_a_media_type_that_does_not_tell_the_truth_is_a_warning(tmp_path, sessio
         assert paths(tree) == ["a", "gone"]
     (warning,) = session.observer.warnings
     assert f"is gzip, though its media type says zstd ({media_type}); it was read as" in warning
+
+
+def test_an_attribute_that_cannot_be_read_is_a_warning(tmp_path, session):
+    odd = pax_header({b"LIBARCHIVE.xattr.user.a": b"not base64"})
+    with rootfs(oci_layout(tmp_path / "x", [layer(odd, file("a"))]), session) as tree:
+        assert paths(tree) == ["a"]
+    (warning,) = session.observer.warnings
+    assert warning.startswith("layer sha256:")
+    assert 'entry "a": its extended attribute LIBARCHIVE.xattr.user.a is not base64' in warning
 
 
 @pytest.mark.parametrize("media_type", ["", "application/octet-stream"])

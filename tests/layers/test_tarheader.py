@@ -30,12 +30,28 @@ def test_a_header_is_decoded_field_by_field():
     )  # fmt: skip
 
 
-def test_a_prefix_belongs_to_posix_ustar_names_only():
-    posix, gnu, v7 = b"ustar\x0000", b"ustar  \0", bytes(8)
-    assert tarheader.parse_header(raw_header(b"b", prefix=b"a", magic=posix)).name == b"a/b"
-    # GNU has times and sparse maps there, v7 nothing.
-    assert tarheader.parse_header(raw_header(b"b", prefix=b"a", magic=gnu)).name == b"b"
-    assert tarheader.parse_header(raw_header(b"b", prefix=b"a", magic=v7)).name == b"b"
+TIMES = b"14000000000\x0014000000000\0"
+
+
+@pytest.mark.parametrize(
+    ("magic", "prefix", "name"),
+    [
+        (b"ustar\x0000", b"a", b"a/b"),
+        (b"ustar\x0010", b"a", b"a/b"),
+        (b"ustar\0\0\0", b"a", b"a/b"),
+        (bytes(8), b"a", b"b"),
+        # GNU has times there. What Go wrote before 1.8 has a prefix all the same where a number
+        # was large: Docker's layers of that time. Go reads both.
+        (b"ustar  \0", TIMES, b"b"),
+        (b"ustar  \0", TIMES[:12], b"b"),
+        (b"ustar  \0", b"", b"b"),
+        (b"ustar  \0", b"usr/lib/" + b"n" * 100, b"usr/lib/" + b"n" * 100 + b"/b"),
+        (b"ustar  \0", b"a", b"a/b"),
+        (b"ustar  \0", "\xe9".encode("latin-1"), b"b"),
+    ],
+)
+def test_a_prefix_is_part_of_the_name_where_the_magic_allows_one(magic, prefix, name):
+    assert tarheader.parse_header(raw_header(b"b", prefix=prefix, magic=magic)).name == name
 
 
 @pytest.mark.parametrize(
@@ -213,6 +229,84 @@ def test_the_raw_spelling_of_an_attribute_wins(order):
     assert tarheader.pax_xattrs(dict(records[::order])) == {b"user.a": b"raw"}
 
 
-def test_an_attribute_that_is_not_base64_is_told():
-    with pytest.raises(ValueError, match="is not base64"):
-        tarheader.pax_xattrs({b"LIBARCHIVE.xattr.user.a": b"!"})
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (b"user.a", b"!"),
+        (b"user.a", b"Y"),
+        (b"", b"YQ=="),
+        (b"user.%00", b"YQ=="),
+        (b"a" * 256, b""),
+    ],
+)
+def test_an_attribute_of_libarchive_that_makes_no_sense_is_ignored_and_told(key, value):
+    told = []
+    records = {b"LIBARCHIVE.xattr." + key: value, b"SCHILY.xattr.user.b": b"b"}
+    assert tarheader.pax_xattrs(records, told.append) == {b"user.b": b"b"}
+    assert len(told) == 1
+    assert "LIBARCHIVE.xattr." in told[0]
+    assert "is ignored" in told[0]
+    assert tarheader.pax_xattrs(records) == {b"user.b": b"b"}
+
+
+@pytest.mark.parametrize("key", [b"", b"user.a\0b", b"user." + b"n" * 251])
+def test_an_attribute_whose_name_linux_does_not_allow_is_an_error(key):
+    # umoci and buildah refuse these.
+    with pytest.raises(ValueError, match="the name of an extended attribute"):
+        tarheader.pax_xattrs({b"SCHILY.xattr." + key: b"v"})
+
+
+def test_an_empty_attribute_is_one():
+    # BuildKit writes them (github.com/confidential-containers/guest-components/issues/1737).
+    records = {b"SCHILY.xattr.user.overlay.origin": b""}
+    assert tarheader.pax_xattrs(records) == {b"user.overlay.origin": b""}
+
+
+def base_256(value):
+    return (value & (1 << 64) - 1 | 1 << 63).to_bytes(8, "big")
+
+
+OWNERS = [
+    (0, 0), (2**31, 2**31), (2**32 - 2, 2**32 - 2),
+    # To chown(2) this one means that the owner stays: who unpacks as root leaves root's files.
+    (2**32 - 1, 0), (-1, 0),
+    # `nobody` as some systems have it.
+    (-2, 2**32 - 2), (-(2**31), 2**31),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("value", "owner"), OWNERS)
+@pytest.mark.parametrize("field", ["uid", "gid"])
+def test_owners_are_of_32_bits_as_chown_has_them(field, value, owner):
+    header = tarheader.parse_header(raw_header(b"f", **{field: base_256(value)}))
+    assert getattr(header, field) == owner
+    assert tarheader.pax_owner(b"%d" % value) == owner
+
+
+@pytest.mark.parametrize("value", [2**32, 2**55 - 1, 2**61, -(2**31) - 1, -(2**62)])
+@pytest.mark.parametrize("field", ["uid", "gid"])
+def test_owners_of_more_than_32_bits_are_refused(field, value):
+    problem = f"its owner {value} is none that Linux has"
+    with pytest.raises(ValueError, match=problem):
+        tarheader.parse_header(raw_header(b"f", **{field: base_256(value)}))
+    with pytest.raises(ValueError, match=problem):
+        tarheader.pax_owner(b"%d" % value)
+
+
+@pytest.mark.parametrize("text", [b"", b"-", b"--1", b"1.5", b"0x1", b"1-", b"9" * 41])
+def test_what_is_no_pax_owner_is_told(text):
+    with pytest.raises(ValueError, match="is not a number|is none that Linux has"):
+        tarheader.pax_owner(text)
+
+
+def test_a_long_pax_number_is_not_cut():
+    assert tarheader.pax_number(b"0" * 60 + b"5") == 5
+    with pytest.raises(ValueError, match="is not a number"):
+        tarheader.pax_number(b"1" * 5000)
+
+
+@pytest.mark.parametrize("field", ["mode", "uid", "gid", "size", "mtime"])
+def test_digits_that_are_not_octal_are_told_in_our_words(field):
+    width = 12 if field in {"size", "mtime"} else 8
+    with pytest.raises(ValueError, match=r"^b'0+98.*' is not a number$"):
+        tarheader.parse_header(raw_header(b"f", **{field: b"98\0".rjust(width, b"0")}))

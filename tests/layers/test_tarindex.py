@@ -96,7 +96,7 @@ NAME = st.one_of(TEXT, ODD_BYTES, LONG).filter(
     lambda name: name not in {".", ".."} and len(os.fsencode(name)) <= 255
 )
 PATH = st.lists(NAME, min_size=1, max_size=3).map("/".join)
-ID = st.one_of(st.integers(0, 70_000), st.integers(0, 2**32 - 1))
+ID = st.one_of(st.integers(0, 70_000), st.integers(0, 2**32 - 2))
 PLAIN_ID = st.integers(0, 0o7777777)
 
 
@@ -200,8 +200,8 @@ def as_index_says(tar, found):
 
 
 def test_large_and_negative_numbers_of_gnu_are_read():
-    (found,) = index(layer(file("f", uid=2**31, gid=2**32 - 1, mtime=-5), fmt=GNU))
-    assert (found.uid, found.gid, found.mtime, found.start) == (2**31, 2**32 - 1, -5, -1)
+    (found,) = index(layer(file("f", uid=2**31, gid=2**32 - 2, mtime=-5), fmt=GNU))
+    assert (found.uid, found.gid, found.mtime, found.start) == (2**31, 2**32 - 2, -5, -1)
 
 
 def test_a_file_of_more_than_eight_gibibytes_needs_base_256_or_pax():
@@ -378,6 +378,23 @@ def test_attributes_of_libarchive_and_schily_are_read():
     assert found.xattrs == {b"user.a=b": b"x", b"security.capability": b"\1\0"}
 
 
+def test_an_attribute_that_is_ignored_is_told_with_its_entry_and_only_so_often():
+    odd = pax_header({b"LIBARCHIVE.xattr.user.a": b"!"})
+    told = []
+    found = index(layer(odd, file("a"), fmt=GNU), warn=told.append)
+    assert [(e.path, e.xattrs) for e in found] == [(b"a", None)]
+    assert told == [
+        f'layer {LAYER}: entry "a": its extended attribute LIBARCHIVE.xattr.user.a is not base64; '
+        "it is ignored"
+    ]
+    told.clear()
+    many = [item for number in range(50) for item in (odd, file(str(number)))]
+    assert len(index(layer(*many, fmt=GNU), warn=told.append)) == 50
+    assert len(told) == 4
+    assert told[-1] == f"layer {LAYER}: 47 more extended attributes are ignored"
+    assert len(index(layer(*many, fmt=GNU))) == 50
+
+
 def test_unknown_records_are_no_matter():
     (found,) = index(layer(pax_header({b"VENDOR.x": b"y", b"atime": b"nonsense"}), file("f")))
     assert found.path == b"f"
@@ -532,11 +549,13 @@ def test_entries_that_no_image_may_hold_are_named(item, problem):
     [
         ({b"path": b"a\0b"}, "its name holds a NUL byte"),
         ({b"path": b"../x"}, 'leaves the image (".." in its path)'),
-        ({b"uid": b"-1"}, "is not a number"),
+        ({b"uid": b"--1"}, "is not a number"),
+        ({b"uid": b"4294967296"}, "its owner 4294967296 is none that Linux has"),
+        ({b"gid": b"-2147483649"}, "its owner -2147483649 is none that Linux has"),
         ({b"gid": b"1.5"}, "is not a number"),
         ({b"size": b"x"}, "is not a number"),
         ({b"mtime": b"now"}, "is not a time"),
-        ({b"LIBARCHIVE.xattr.user.a": b"!"}, "is not base64"),
+        ({b"SCHILY.xattr.user.\0": b"v"}, "the name of an extended attribute"),
         ({b"GNU.sparse.size": b"1", b"GNU.sparse.map": b"0"}, "its sparse map is incomplete"),
     ],
 )
