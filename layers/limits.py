@@ -26,9 +26,10 @@ class Limits:
     file_bytes: int = 32 * _GIB
     """The data of one file, holes included."""
     total_bytes: int = 128 * _GIB
-    """The plain bytes of all layers together."""
+    """The plain bytes of all layers together, holes of sparse files included."""
     ratio: int = 200
-    """Plain to compressed bytes, once a layer has unpacked to more than a GiB."""
+    """Plain to compressed bytes, once a layer has unpacked to more than a GiB; runs of zeros, which
+    cost no disk, are not counted."""
 
     def override(self, name: str, value: int) -> Self:
         """Return these limits with one changed; an unknown name is a `ValueError`."""

@@ -13,6 +13,7 @@ from layers.aufs import OPAQUE_NAME, MetaEntries, is_meta
 from layers.errors import MalformedLayer
 from layers.kinds import Kind
 from layers.limits import Limits
+from layers.sparse import hole_bytes
 from layers.tree import Data, Node, Origin, Tree, TreeError, Walk, show
 
 if TYPE_CHECKING:
@@ -77,11 +78,16 @@ def merge(
     entries = total = 0
     for layer in layers:
         entries += len(layer.entries)
-        total += layer.file.size
+        total += layer.file.size + _holes(layer)
         limits.check("entries", entries, f"layer {layer.name}: the image's number of entries")
         limits.check("total_bytes", total, f"layer {layer.name}: the image's plain size")
         apply_layer(tree, layer, limits, warn)
     return tree
+
+
+def _holes(layer: LayerIndex) -> int:
+    """Bytes of sparse files that the layer does not store: whoever reads the tree reads them."""
+    return sum(hole_bytes(e.size, e.segments) for e in layer.entries if e.segments is not None)
 
 
 def apply_layer(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from layers.tarheader import BLOCK, number, pax_number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from layers.limits import Limits
 
@@ -146,6 +146,11 @@ def pax_lines(data: bytes) -> tuple[list[Segment], int] | None:
     used = len(data) - len(parts[2 * count])
     segments = [Segment(*pair) for pair in zip(values[::2], values[1::2], strict=True)]
     return segments, used + -used % BLOCK
+
+
+def hole_bytes(size: int, segments: Iterable[Segment]) -> int:
+    """Return how many bytes of a file of *size* no segment holds."""
+    return size - sum(length for _, length in segments)
 
 
 def check_segments(segments: Sequence[Segment], size: int, stored: int) -> None:

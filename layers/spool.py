@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from layers.tempfiles import TempArea, TempFile
 
 _PIECE = 1 << 20
+_ZEROS = bytes(_PIECE)
+_HOLE_MIN = 4096
 _RATIO_FREE = 1 << 30
 """Plain bytes below which the compression ratio is nobody's concern."""
 
@@ -29,20 +31,36 @@ class Spool:
     def __init__(self, area: TempArea) -> None:
         self._descriptor = area.anonymous()
         self.size = 0
+        self.stored = 0
+        """Bytes that were written; the rest of `size` are holes."""
 
     def fileno(self) -> int:
         """Return the open descriptor."""
         return self._descriptor
 
     def append(self, chunk: bytes | memoryview) -> int:
-        """Write *chunk* at the end; return the offset it has."""
+        """Write *chunk* at the end; return the offset it has.
+
+        Runs of zeros become holes, which cost no disk and are read as zeros.
+        """
         start = self.size
         view = memoryview(chunk)
+        for position in range(0, len(view), _PIECE):
+            piece = view[position : position + _PIECE]
+            # Ends at the first other byte, so it costs nothing where there are data.
+            if len(piece) >= _HOLE_MIN and _ZEROS.startswith(piece):
+                os.ftruncate(self._descriptor, self.size + len(piece))
+                self.size += len(piece)
+            else:
+                self._write(piece)
+        return start
+
+    def _write(self, view: memoryview) -> None:
         while view:
             written = os.pwrite(self._descriptor, view, self.size)
             self.size += written
+            self.stored += written
             view = view[written:]
-        return start
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Return up to *length* bytes at *offset*; fewer only at the end."""
@@ -68,7 +86,7 @@ class NamedSpool(Spool):
         """Write to *temp*, which stays the caller's to close."""
         self._temp = temp
         self._descriptor = temp.fileno()
-        self.size = 0
+        self.size = self.stored = 0
 
     def publish(self, target: Path) -> None:
         """Give the file its name; it can still be read here."""
@@ -126,7 +144,7 @@ def unpack(
         for chunk in plain:
             spool.append(chunk)
             verifier.update(chunk)
-            _check_size(spool.size, descriptor, limits)
+            _check_size(spool, descriptor, limits)
             advance(len(chunk))
         verifier.finish()
     except CodecError as error:
@@ -138,8 +156,9 @@ def unpack(
     return spool, compression
 
 
-def _check_size(plain: int, descriptor: Descriptor, limits: Limits) -> None:
-    limits.check("total_bytes", plain, f"layer {descriptor.digest}: its plain size")
-    if plain > _RATIO_FREE and plain > descriptor.size * limits.ratio:
+def _check_size(spool: Spool, descriptor: Descriptor, limits: Limits) -> None:
+    limits.check("total_bytes", spool.size, f"layer {descriptor.digest}: its plain size")
+    # Zeros are not counted: an honest `lastlog` of gigabytes is little else.
+    if spool.stored > _RATIO_FREE and spool.stored > descriptor.size * limits.ratio:
         what = f"layer {descriptor.digest}: the ratio of its plain to its compressed size"
-        limits.check("ratio", plain // max(descriptor.size, 1), what)
+        limits.check("ratio", spool.stored // max(descriptor.size, 1), what)

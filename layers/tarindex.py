@@ -12,7 +12,14 @@ from layers import tarheader
 from layers.errors import MalformedLayer
 from layers.kinds import Kind
 from layers.limits import Limits
-from layers.sparse import MapReader, SparseFormat, SparseMap, pax_0, sparse_format
+from layers.sparse import (
+    MapReader,
+    SparseFormat,
+    SparseMap,
+    hole_bytes,
+    pax_0,
+    sparse_format,
+)
 from layers.tarheader import BLOCK, MTIME_MAX, parse_header
 from layers.tarnames import NAME_MAX, STARGZ_FILES, clean_path, is_clean, show_name
 
@@ -119,6 +126,7 @@ class _Indexer:
         self._reader = reader
         self._warn = warn
         self._ignored = 0
+        self._plain = reader.size
         self._layer = layer
         self._limits = limits
         self._short_name = min(NAME_MAX, limits.name_bytes)
@@ -260,11 +268,15 @@ class _Indexer:
         maps = MapReader(self._read, self._limits, f"layer {self._layer}: a sparse map")
         match form:
             case SparseFormat.OLD_GNU:
-                return maps.old_gnu(block, offset, stored)
+                found = maps.old_gnu(block, offset, stored)
             case SparseFormat.PAX_0:
-                return pax_0(pending.pax, pending.records, offset, stored)
+                found = pax_0(pending.pax, pending.records, offset, stored)
             case SparseFormat.PAX_1:
-                return maps.pax_1(pending.pax, offset, stored)
+                found = maps.pax_1(pending.pax, offset, stored)
+        self._plain += hole_bytes(found.size, found.segments)
+        what = f"layer {self._layer}: its plain size, holes included,"
+        self._limits.check("total_bytes", self._plain, what)
+        return found
 
     def _make(
         self,

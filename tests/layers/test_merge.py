@@ -11,14 +11,16 @@ from support.layers import (
     hardlink,
     layer,
     opaque,
+    pax_header,
     raw,
     raw_header,
     symlink,
     whiteout,
 )
 
-from layers.errors import MalformedLayer
+from layers.errors import LimitExceeded, MalformedLayer
 from layers.kinds import Kind
+from layers.limits import Limits
 from layers.merge import LayerIndex, Mark, merge, parse_whiteout
 from layers.tarindex import index_layer
 
@@ -317,6 +319,15 @@ def test_a_link_into_aufs_directory_that_ends_nowhere_is_an_error(items):
 def test_a_link_to_a_directory_of_aufs_is_an_error():
     items = [directory(".wh..wh.plnk"), hardlink("h", ".wh..wh.plnk")]
     assert refused(items) == 'entry "h": it is a hard link to the directory ".wh..wh.plnk"'
+
+
+def test_holes_of_all_layers_count_for_the_plain_size():
+    hole = pax_header({b"GNU.sparse.size": b"%d" % (1 << 30), b"GNU.sparse.map": b""})
+    tars = [layer(hole, raw(raw_header(b"f%d" % number))) for number in range(3)]
+    limits = Limits(total_bytes=2 << 30)
+    merged(*tars[:1], limits=limits)
+    with pytest.raises(LimitExceeded, match="layer layer 1: the image's plain size passes"):
+        merged(*tars, limits=limits)
 
 
 # Parents.

@@ -131,14 +131,52 @@ def test_a_layer_that_passes_the_total_is_a_bomb(area):
 def test_a_ratio_no_honest_layer_has_is_a_bomb(area, monkeypatch):
     # The ratio counts above a GiB; here above a MiB.
     monkeypatch.setattr(spool_module, "_RATIO_FREE", 1 << 20)
-    zeros = bytes(4 << 20)
+    same = b"same" * (1 << 20)
     with pytest.raises(LimitExceeded) as caught:
-        unpacked(gzipped(zeros), area, diff_id=Digest.of(zeros))
+        unpacked(gzipped(same), area, diff_id=Digest.of(same))
     assert (caught.value.limit_name, caught.value.limit) == ("ratio", 200)
-    spool, _ = unpacked(
-        gzipped(zeros), area, diff_id=Digest.of(zeros), limits=Limits(ratio=100_000)
-    )
+    spool, _ = unpacked(gzipped(same), area, diff_id=Digest.of(same), limits=Limits(ratio=100_000))
     spool.close()
+
+
+@pytest.mark.parametrize("pack", [gzipped, zstd])
+def test_zeros_are_no_bomb_and_cost_no_disk(area, monkeypatch, pack):
+    """A `lastlog` of gigabytes is honest: useradd makes one for a user with a large id."""
+    monkeypatch.setattr(spool_module, "_RATIO_FREE", 4 << 20)
+    plain = layer(
+        file("before", b"x" * 5000), file("lastlog", bytes(40 << 20)), file("after", b"y")
+    )
+    with unpacked(pack(plain), area, diff_id=Digest.of(plain))[0] as spool:
+        assert spool.size == len(plain)
+        assert spool.read_at(0, len(plain)) == plain
+        assert os.fstat(spool.fileno()).st_blocks * 512 < 6 << 20
+
+
+def test_zeros_count_for_the_size_of_a_layer(area):
+    zeros = bytes(4 << 20)
+    with pytest.raises(LimitExceeded, match="its plain size passes the limit of 2,000,000"):
+        unpacked(gzipped(zeros), area, limits=Limits(total_bytes=2_000_000))
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [bytes(3 << 20)],
+        [b"a", bytes(1 << 20), b"b"],
+        [bytes(10), b"a", bytes((1 << 20) + 7)],
+        [b"a" + bytes(3 << 20), bytes(2 << 20) + b"b", bytes(5), bytes(1 << 16)],
+    ],
+)
+@pytest.mark.parametrize("wrap", [bytes, memoryview])
+def test_zeros_are_read_where_they_were_appended(area, chunks, wrap):
+    whole = b"".join(chunks)
+    with Spool(area) as spool:
+        starts = [spool.append(wrap(chunk)) for chunk in chunks]
+        assert starts == [sum(map(len, chunks[:number])) for number in range(len(chunks))]
+        assert spool.size == os.fstat(spool.fileno()).st_size == len(whole)
+        assert spool.read_at(0, len(whole)) == whole
+        with open(f"/dev/fd/{spool.fileno()}", "rb") as source, open(os.devnull, "wb") as sink:
+            assert os.sendfile(sink.fileno(), source.fileno(), 0, len(whole)) == len(whole)
 
 
 def test_a_full_disk_is_an_error_of_the_system_and_leaves_nothing_open(area, monkeypatch):

@@ -454,6 +454,9 @@ def test_a_file_that_is_one_hole_has_no_segments(tmp_path):
         assert (found.size, found.segments) == (1 << 20, ())
 
 
+HOLE = {b"GNU.sparse.size": b"%d" % (1 << 30), b"GNU.sparse.map": b""}
+
+
 def sparse_1(lines, size, real_size):
     records = {
         b"GNU.sparse.major": b"1",
@@ -507,6 +510,14 @@ def test_an_old_sparse_map_that_is_cut_or_too_long_is_told():
     tar = bytes(stamped) + bytes(more) * 4 + END
     with pytest.raises(LimitExceeded, match="a sparse map passes the limit of 1,024"):
         index(tar, Limits(header_bytes=1024))
+
+
+def test_holes_count_for_the_plain_size_of_a_layer():
+    # They cost no bytes of the tar, but the squashfs is made of as many zeros.
+    tar = layer(*(pax_header(dict(HOLE)), raw(raw_header(b"f", size=0))) * 3)
+    assert [e.size for e in index(tar)] == [1 << 30] * 3
+    with pytest.raises(LimitExceeded, match="its plain size, holes included, passes the limit of"):
+        index(tar, Limits(total_bytes=2 << 30))
 
 
 # What is malformed.
