@@ -68,7 +68,7 @@ def parse_header(block: bytes) -> RawHeader:
             number(mtime, signed=True),
         )  # fmt: skip
     major = minor = 0
-    if typeflag in b"34":
+    if typeflag in b"34" and magic[:5] == b"ustar":
         major, minor = number(device[:8]), number(device[8:])
     return RawHeader(
         name, *numbers, typeflag, linkname.partition(b"\0")[0], major, minor

@@ -156,8 +156,6 @@ class _Indexer:
             pending = None
             if entry is not None:
                 yield entry
-        if pending is not None:
-            raise self._error("the tar ends after an extension header")
         if self._warn and self._ignored > _WARNINGS_MAX:
             more = self._ignored - _WARNINGS_MAX
             self._warn(f"layer {self._layer}: {more:,} more extended attributes are ignored")

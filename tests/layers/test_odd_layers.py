@@ -10,6 +10,7 @@ import pytest
 from builders import as_snapshot, merged
 from support.images import oci_layout
 from support.layers import (
+    END,
     GNU,
     directory,
     entry,
@@ -61,8 +62,9 @@ TAR = layer(directory("d"), file("d/f", b"data", uid=3))
         TAR + b"x" * 700,
         TAR + layer(file("other")),
         TAR + bytes(700),
+        TAR[: -len(END)] + pax_header({b"path": b"x"}).data + END,
     ],
-    ids=["no end", "no padding", "garbage", "another tar", "part of a block"],
+    ids=["no end", "no padding", "garbage", "another tar", "part of a block", "extension"],
 )
 def test_a_tar_may_end_in_other_ways(tar):
     _, tree = same_as_umoci(tar)
@@ -191,3 +193,10 @@ def test_a_file_whose_name_ends_with_a_slash_keeps_its_data():
     in_pax = pax_header({b"path": b"e//"}).data + raw_header(b"x", size=3) + padded(b"abc")
     _, tree = same_as_umoci(layer(raw(named), raw(in_pax), file("z", b"z")))
     assert tree[b"d"].size == tree[b"e"].size == 3
+
+
+def test_a_header_of_v7_has_no_device_numbers():
+    found = merged([raw(raw_header(b"c", kind=b"3", magic=bytes(8), major=1, minor=3))])
+    assert found.find(b"c").device == (0, 0)
+    if not IGNORED:
+        same_as_umoci(layer(raw(raw_header(b"c", kind=b"3", magic=bytes(8), major=1, minor=3))))
