@@ -120,7 +120,7 @@ class Builder:
         data = self._data | {"created": created, "config": self._settings, "history": self._history}
         rootfs = dict(data.get("rootfs") or {"type": "layers"})
         made = [str(layer.digest) for layer in self.layers]
-        data["rootfs"] = rootfs | {"diff_ids": [*rootfs.get("diff_ids", ()), *made]}
+        data["rootfs"] = rootfs | {"diff_ids": [*(rootfs.get("diff_ids") or ()), *made]}
         return ImageConfig(data)
 
     def _setting(self, name: str, empty: _Value) -> _Value:

@@ -29,6 +29,7 @@ _DIGITS = 8
 _CRC = 4
 _JSON_MAX = 99_999_999
 _PADDING = 4096
+_INT = 1 << 63
 _CHUNK = 1 << 20
 
 _TYPES: dict[str, type] = {
@@ -62,6 +63,11 @@ def type_problems(config: Mapping[str, Any]) -> list[str]:
         f"{key} must be of type {kind.__name__}"
         for key, kind in _TYPES.items()
         if not _has_type(config.get(key), kind)
+    ]
+    problems += [
+        f"{key} must fit 64 bits"
+        for key, kind in _TYPES.items()
+        if kind is int and isinstance(config.get(key), int) and not -_INT <= config[key] < _INT
     ]
     for key in _STRING_LISTS:
         value = config.get(key)

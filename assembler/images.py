@@ -170,7 +170,8 @@ def history(image: Image) -> list[dict[str, Any]]:
     """Return what made each layer, the last one first; sizes in bytes, 0 without a layer."""
     sizes = [layer.size for layer in image.manifest.layers]
     entries = []
-    for entry in image.config.data.get("history") or ():
+    for item in image.config.data.get("history") or ():
+        entry = item or {}
         made = not entry.get("empty_layer")
         entries.append(
             {

@@ -153,7 +153,10 @@ class OciArchive:
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
         if "index.json" not in archive:
-            raise MalformedImage(f"{archive.name}: no index.json in it, so no OCI archive")
+            raise MalformedImage(
+                f"{archive.name}: no index.json in it, so no OCI archive "
+                "(what docker save writes is read as docker-archive:FILE)"
+            )
 
     def index(self) -> Index:
         """Return `index.json`."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from layers import descriptor as media
 from layers import jsontext
+from layers.configcheck import check_config
 from layers.descriptor import Descriptor, Platform
 from layers.digest import Digest, verify
 from layers.errors import MalformedImage, Unsupported
@@ -159,9 +160,9 @@ class ImageConfig:
 
     @classmethod
     def parse(cls, raw: bytes, what: str) -> Self:
-        """Read and check what is used: platform strings, diff_ids, the types below `config`."""
+        """Read and check what is used: see `check_config`."""
         config = cls(parse_object(raw, what))
-        _check_config(config.data, what)
+        check_config(config.data, what)
         return config
 
     @property
@@ -182,7 +183,8 @@ class ImageConfig:
     @property
     def diff_ids(self) -> tuple[Digest, ...]:
         """The digests of the plain layer tars, bottom first."""
-        return tuple(Digest.parse(item) for item in self.data.get("rootfs", {}).get("diff_ids", ()))
+        rootfs = self.data.get("rootfs") or {}
+        return tuple(Digest.parse(item) for item in rootfs.get("diff_ids") or ())
 
     @property
     def created(self) -> str | None:
@@ -217,43 +219,6 @@ class ImageConfig:
     def serialize(self) -> bytes:
         """Return the JSON whose digest is the image id; the same data give the same bytes."""
         return json.dumps(self.data, separators=(",", ":"), ensure_ascii=False).encode()
-
-
-_STRING_LISTS = ("Env", "Cmd", "Entrypoint", "OnBuild", "Shell")
-_STRINGS = ("User", "WorkingDir", "StopSignal")
-_OBJECTS = ("Volumes", "ExposedPorts", "Labels")
-
-
-def _check_config(data: Mapping[str, Any], what: str) -> None:
-    rootfs = data.get("rootfs", {})
-    if not isinstance(rootfs, dict) or not isinstance(rootfs.get("diff_ids", []), list):
-        raise MalformedImage(f"{what}: rootfs.diff_ids must be a list of digests")
-    for item in rootfs.get("diff_ids", ()):
-        Digest.parse(item)
-    if not isinstance(data.get("created", ""), str | None):
-        raise MalformedImage(f"{what}: created must be a string")
-    if not isinstance(data.get("history", []), list | None):
-        raise MalformedImage(f"{what}: history must be a list")
-    Platform.from_json(data)
-    settings = data.get("config")
-    if not isinstance(settings, dict | None):
-        raise MalformedImage(f"{what}: config must be an object")
-    _check_settings(settings or {}, what)
-
-
-def _check_settings(settings: Mapping[str, Any], what: str) -> None:
-    for key in _STRING_LISTS:
-        value = settings.get(key)
-        if value is not None and not (
-            isinstance(value, list) and all(isinstance(item, str) for item in value)
-        ):
-            raise MalformedImage(f"{what}: config.{key} must be a list of strings")
-    for key in _STRINGS:
-        if not isinstance(settings.get(key), str | None):
-            raise MalformedImage(f"{what}: config.{key} must be a string")
-    for key in _OBJECTS:
-        if not isinstance(settings.get(key), dict | None):
-            raise MalformedImage(f"{what}: config.{key} must be an object")
 
 
 class BlobSource(Protocol):

@@ -16,7 +16,7 @@ LAYERS = (
     {"errors", "kinds", "leftovers", "regular", "jsontext", "challenges", "urls"},
     {"digest", "limits", "tarheader", "tarnames", "tempfiles", "web"},
     {"reference", "descriptor", "sparse", "codec", "tokens", "aufs"},
-    {"tarindex"},
+    {"tarindex", "configcheck"},
     {"image", "tree", "choice"},
     {"merge", "tarwriter", "spool", "store", "auth"},
     {"layerwriter"},
@@ -53,6 +53,7 @@ PURE = {
     "jsontext",
     "challenges",
     "urls",
+    "configcheck",
 }
 IO = {"os", "socket", "subprocess", "requests", "tempfile", "shutil", "pathlib", "fs", "oras"}
 

@@ -113,6 +113,12 @@ def test_files_that_are_short_missing_or_unreadable_are_named(tmp_path, write):
         gvmi.GvmiFile.read(tmp_path / "fifo")
 
 
+@pytest.mark.parametrize("number", [1 << 63, -(1 << 63) - 1])
+def test_numbers_must_fit_a_providers_integers(number):
+    assert gvmi.type_problems({"StopTimeout": 5}) == []
+    assert gvmi.type_problems({"StopTimeout": number}) == ["StopTimeout must fit 64 bits"]
+
+
 def test_types_are_checked_as_strictly_as_a_provider_does():
     good = {
         "Volumes": {"/v": {}},

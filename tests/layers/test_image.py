@@ -214,12 +214,17 @@ def test_what_a_config_leaves_out_is_empty(raw):
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
-        ({"rootfs": []}, "x: rootfs.diff_ids must be a list of digests"),
-        ({"rootfs": {"diff_ids": "sha256:1"}}, "x: rootfs.diff_ids must be a list of digests"),
+        ({"rootfs": []}, "x: rootfs must be an object"),
+        ({"rootfs": {"diff_ids": "sha256:1"}}, "x: rootfs.diff_ids must be a list"),
         ({"rootfs": {"diff_ids": ["sha256:1"]}}, "is no digest"),
         ({"rootfs": {"diff_ids": [7]}}, "is no digest"),
         ({"created": 7}, "x: created must be a string"),
         ({"history": {}}, "x: history must be a list"),
+        ({"history": ["x"]}, r"x: history\[0\] must be an object"),
+        ({"history": [None, {"created_by": 5}]}, r"x: history\[1\].created_by must be a string"),
+        ({"history": [{"created": 5}]}, r"x: history\[0\].created must be a string"),
+        ({"history": [{"empty_layer": "no"}]}, r"x: history\[0\].empty_layer must be true or fal"),
+        ({"author": []}, "x: author must be a string"),
         ({"os": 7}, "os, architecture and variant of a platform must be strings"),
         ({"config": []}, "x: config must be an object"),
         ({"config": {"Env": "A=1"}}, "x: config.Env must be a list of strings"),
@@ -232,12 +237,19 @@ def test_what_a_config_leaves_out_is_empty(raw):
         ({"config": {"StopSignal": 9}}, "x: config.StopSignal must be a string"),
         ({"config": {"Volumes": ["/a"]}}, "x: config.Volumes must be an object"),
         ({"config": {"Labels": "a=b"}}, "x: config.Labels must be an object"),
+        ({"config": {"Labels": {"a": 1}}}, "x: config.Labels must be an object of strings"),
         ({"config": {"ExposedPorts": 80}}, "x: config.ExposedPorts must be an object"),
     ],
 )
 def test_a_config_of_wrong_types_is_told(data, problem):
     with pytest.raises(MalformedImage, match=problem):
         ImageConfig.parse(dumps(**data), "x")
+
+
+def test_null_stands_for_what_is_not_there():
+    for rootfs in (None, {}, {"diff_ids": None}):
+        data = {"rootfs": rootfs, "history": None, "created": None, "config": None}
+        assert ImageConfig.parse(dumps(**data), "x").diff_ids == ()
 
 
 JSON = st.recursive(

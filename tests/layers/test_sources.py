@@ -17,7 +17,7 @@ from support.images import (
     oci_layout,
     sha256,
 )
-from support.layers import file, layer
+from support.layers import file, gzipped, layer
 
 from layers import sources
 from layers.descriptor import Descriptor, Platform
@@ -260,6 +260,74 @@ def test_schema_1_is_refused(session, images):
     images.tag(images.blob(raw, ""), "t")
     with pytest.raises(Unsupported, match="schema 1"):
         load(f"oci:{images.path}:t", session)
+
+
+# What public bug reports tell of other readers.
+
+
+def test_what_crane_and_ctr_save_is_read(session, tmp_path):
+    """apple/container#1103: a config named by its digest, layers as HEX.tar.gz."""
+    config = dumps(image_config([sha256(TAR)], {"User": "me"}, "linux/amd64"))
+    blob = gzipped(TAR)
+    names = {"config": sha256(config), "layer": sha256(blob).partition(":")[2] + ".tar.gz"}
+    saved = [{"Config": names["config"], "RepoTags": ["x:1"], "Layers": [names["layer"]]}]
+    members = [file(names["config"], config), file(names["layer"], blob),
+               file("manifest.json", dumps(saved))]  # fmt: skip
+    (tmp_path / "crane.tar").write_bytes(layer(*members))
+    found, blobs = load(f"docker-archive:{tmp_path}/crane.tar", session)
+    assert (found.user, blobs) == ("me", [blob])
+
+
+def test_platforms_that_docker_did_not_save_are_not_needed(session, tmp_path, images):
+    """socktainer#314: docker save keeps the index of all platforms, and one platform's blobs."""
+    here = images.image([TAR], compression=None)
+    there = images.image([layer(file("b"))], platform="linux/arm64")
+    images.tag(images.index([there, images.attestation(there), here]), "x")
+    images.blob_path(there["digest"]).unlink()
+    oci_archive(tmp_path / "saved.tar", images)
+    for source in (f"oci:{images.path}", f"oci-archive:{tmp_path}/saved.tar"):
+        assert load(source, session)[1] == [TAR]
+        problem = f"blob {there['digest']} is missing; the .* is incomplete"
+        with pytest.raises(ImageNotFound, match=problem):
+            load(source, session, ARM64)
+
+
+@pytest.mark.parametrize("rootfs", [{}, None, {"type": "layers", "diff_ids": None}])
+def test_an_image_without_layers_says_so_in_any_way(session, images, rootfs):
+    """moby/moby#27568: null where there is no list."""
+    images.tag(images.image([], rootfs=rootfs, history=None, created=None, config=None), "x")
+    found, blobs = load(f"oci:{images.path}", session)
+    assert (found.diff_ids, blobs) == ((), [])
+
+
+@pytest.mark.parametrize("names", [None, [], ["x:1"]])
+def test_documents_may_leave_out_what_they_need_not_say(session, tmp_path, images, names):
+    """buildah#4395, container-libs#573: no media type at all; dxWDL#437: no names."""
+    image = images.image([TAR], compression=None)
+    raw = json.loads(images.blob_path(image["digest"]).read_bytes())
+    del raw["mediaType"]
+    plain = images.blob(dumps(raw), OCI.manifest)
+    inner = images.blob(dumps({"schemaVersion": 2, "manifests": [plain]}), OCI.index)
+    (images.path / "index.json").write_bytes(dumps({"schemaVersion": 2, "manifests": [inner]}))
+    assert load(f"oci:{images.path}", session)[1] == [TAR]
+    config = dumps(image_config([sha256(TAR)], None, "linux/amd64"))
+    saved = [{"Config": "c.json", "RepoTags": names, "Layers": ["l.tar"]}]
+    members = [file("manifest.json", dumps(saved)), file("c.json", config), file("l.tar", TAR)]
+    (tmp_path / "saved.tar").write_bytes(layer(*members))
+    assert load(f"docker-archive:{tmp_path}/saved.tar", session)[1] == [TAR]
+
+
+def test_the_other_kind_of_archive_is_told_by_its_name(session, tmp_path, images):
+    """skopeo#2782, #1448: "manifest.json: file does not exist", and "index.json"."""
+    images.tag(images.image([TAR]), "x")
+    oci_archive(tmp_path / "oci.tar", images)
+    docker_archive(tmp_path / "docker.tar", [TAR])
+    with pytest.raises(MalformedImage, match="an OCI archive is read as oci-archive:FILE"):
+        load(f"docker-archive:{tmp_path}/oci.tar", session)
+    with pytest.raises(
+        MalformedImage, match="what docker save writes is read as docker-archive:FI"
+    ):
+        load(f"oci-archive:{tmp_path}/docker.tar", session)
 
 
 # What descriptors say of what they point at.
