@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
@@ -71,13 +72,13 @@ def config():
     }  # fmt: skip
 
 
-def places(value, found=()):
+def places(value):
     """All places in a document: the container and the key or number of each."""
     items = value.items() if isinstance(value, dict) else enumerate(value)
     for key, inner in list(items):
         yield value, key
         if isinstance(inner, dict | list):
-            yield from places(inner, found)
+            yield from places(inner)
 
 
 def damage(document, chance):
@@ -89,7 +90,7 @@ def damage(document, chance):
         container, key = chance.choice(where)
         kind = chance.random()
         if kind < 0.8:
-            container[key] = chance.choice(VALUES)
+            container[key] = copy.deepcopy(chance.choice(VALUES))
         elif kind < 0.9 or isinstance(container, list):
             del container[key]
         else:
