@@ -12,7 +12,7 @@ from assembler.dockerfile import ExecForm, ExpansionError, expand, expand_instru
 from assembler.dockerfile import instructions as ast
 from assembler.dockerfile.instructions import PATH_MAX
 from assembler.epoch import format_created
-from assembler.errors import BuildError, locate
+from assembler.errors import BuildError, DownloadError, locate
 from assembler.running import DEFAULT_PATH, DEFAULT_SHELL, run_step
 from assembler.stepkey import CopyInputs, next_key, recording
 from assembler.users import resolve_user
@@ -95,14 +95,14 @@ class Builder:
     def do(self, instruction: Instruction, scope: StageScope) -> None:
         """Do one instruction; raise `DockerfileError` with its line for what cannot be done.
 
-        Errors of `layers` get the line, too.
+        Errors of `layers` and of downloads get the line, too.
         """
         expanded = expand_instruction(instruction, scope.lookup, self._manner.escape)
         try:
             self._dispatch(expanded, scope)
         except (BuildError, TreeError, ExpansionError) as error:
             raise instruction.location.error(f"{instruction.keyword}: {error}") from None
-        except LayersError as error:
+        except (LayersError, DownloadError) as error:
             locate(error, instruction.location.place, instruction.keyword)
             raise
 

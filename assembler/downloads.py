@@ -5,14 +5,17 @@ from __future__ import annotations
 import email.utils
 import hashlib
 import hmac
+import http
 import os
 import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from assembler.errors import BuildError
+from assembler.dockerfile import redact
+from assembler.errors import BuildError, DownloadError
 from layers.kinds import Kind
 from layers.tree import Data, Node, Tree
+from layers.urls import origin
 
 if TYPE_CHECKING:
     import requests
@@ -32,22 +35,26 @@ def download(
 ) -> Tree:
     """Fetch *url* into *spool*; return a tree with one file: 0600, 0:0, the time it says.
 
-    Raises `BuildError` if it cannot be fetched, or is not what *checksum* says.
+    Raises `DownloadError` if the server does not answer, or not now; `BuildError` if it has no such
+    thing, or that is not what *checksum* says.
     """
+    shown = redact(url)
     if checksum and not _CHECKSUM.fullmatch(checksum):
         raise BuildError(f"--checksum={checksum}: write it as sha256: and 64 hex digits")
     if needs_checksum and not checksum:
         raise BuildError(
-            f"{url}: with a source date epoch the result must not depend on a server; add "
+            f"{shown}: with a source date epoch the result must not depend on a server; add "
             "--checksum=sha256:..."
         )
+    if origin(url) is None:
+        raise BuildError(f"{shown}: this URL leads nowhere; check it")
     if session.offline:
-        raise BuildError(f"{url}: {OFFLINE}")
+        raise BuildError(f"{shown}: {OFFLINE}")
     node = Node(Kind.FILE, 0o600)
     node.mtime = _fetch(url, spool, session)
     actual = _digest(spool, checksum.partition(":")[0] or "sha256")
     if checksum and not hmac.compare_digest(actual, checksum):
-        raise BuildError(f"{url}: its checksum is {actual}, not {checksum}")
+        raise BuildError(f"{shown}: its checksum is {actual}, not {checksum}")
     if spool.size:
         node.data = Data(spool, 0, spool.size)
     tree = Tree()
@@ -56,21 +63,50 @@ def download(
 
 
 def _fetch(url: str, spool: Spool, session: Session) -> int:
-    import requests  # takes a while to import
+    # They take a while to import.
+    import requests
+    from requests.utils import get_auth_from_url
 
+    from layers.web import WebSession, explain
+
+    shown = redact(url)
+    login = get_auth_from_url(url)
     try:
-        with requests.get(url, stream=True, timeout=_TIMEOUT) as response:
-            if response.status_code != requests.codes.ok:
-                raise BuildError(
-                    f"{url}: the server answers {response.status_code} {response.reason}"
-                )
+        with (
+            WebSession(*_TIMEOUT) as web,
+            web.get(url, stream=True, auth=login if any(login) else None) as response,
+        ):
+            _check(response, shown)
             for chunk in response.iter_content(_CHUNK):
                 session.check()
                 spool.append(chunk)
-                session.limits.check("file_bytes", spool.size, url)
+                session.limits.check("file_bytes", spool.size, shown)
             return _modified(response)
+    except requests.exceptions.InvalidURL:
+        raise BuildError(f"{shown}: this URL leads nowhere; check it") from None
     except requests.RequestException as error:
-        raise BuildError(f"{url}: it cannot be fetched ({error})") from None
+        trouble = explain(error)
+        raise DownloadError(f"{shown}: {trouble.problem}; {trouble.advice}") from None
+
+
+def _check(response: requests.Response, shown: str) -> None:
+    """Raise for an answer that is not the file: `DownloadError` if that may pass."""
+    from layers.web import TRANSIENT, trouble_of
+
+    if response.status_code == http.HTTPStatus.OK:
+        return
+    if response.status_code in TRANSIENT:
+        trouble = trouble_of(response, 0)
+        raise DownloadError(f"{shown}: {trouble.problem}; {trouble.advice}")
+    where = ""
+    if origin(response.url) != origin(
+        response.history[0].url if response.history else response.url
+    ):
+        where = f" {urlsplit(response.url).hostname}, where it leads,"
+    raise BuildError(
+        f"{shown}: the server{where} answers {response.status_code} {response.reason[:100]}; check "
+        "the URL"
+    )
 
 
 def _modified(response: requests.Response) -> int:

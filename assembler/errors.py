@@ -34,7 +34,7 @@ class DockerfileError(AssemblerError):
         self.message = message
 
 
-def locate(error: LayersError, place: str, step: str) -> None:
+def locate(error: LayersError | DownloadError, place: str, step: str) -> None:
     """Let *error*'s text begin with the line at *place* and the *step* there.
 
     It stays what it is, with its data and its exit status: `layers` knows no Dockerfile.
@@ -46,6 +46,10 @@ def locate(error: LayersError, place: str, step: str) -> None:
 
 class BuildError(AssemblerError):
     """The build cannot be done as asked: a context, an option or an instruction's effect."""
+
+
+class DownloadError(AssemblerError):
+    """A server does not give what ADD wants from it, for a reason that may pass."""
 
 
 class RunError(AssemblerError):

@@ -12,6 +12,7 @@ from assembler.assembling import open_tree
 from assembler.commands import Commands
 from assembler.context import open_context
 from assembler.copysource import ArchiveSource, TreeSource
+from assembler.dockerfile import redact
 from assembler.downloads import download
 from assembler.errors import BuildError, SandboxError
 from assembler.hands import Replayed
@@ -190,7 +191,7 @@ class Workplace:
         """See `Supplies`."""
         spool = self.stack.enter_context(Spool(self.session.store.area))
         tree = download(url, checksum, spool, self.session, needs_checksum=self.needs_checksums)
-        return TreeSource(tree, url)
+        return TreeSource(tree, redact(url))
 
     def warn(self, text: str) -> None:
         """See `Supplies`."""

@@ -1,17 +1,10 @@
-"""URLs as text: where they lead, and how they are shown. Pure."""
+"""Where URLs lead. Pure."""
 
 from __future__ import annotations
 
-import re
 from urllib.parse import urlsplit
 
-_USERINFO = re.compile(r"(?i)\b(https?|ftps?)://[^\s/?#\"'<>]*@")
 _PORTS = {"http": 80, "https": 443}
-
-
-def redact(text: str) -> str:
-    """Return *text* without the user names and passwords of the URLs in it."""
-    return _USERINFO.sub(r"\1://***@", text)
 
 
 def origin(url: str) -> tuple[str, str, int] | None:

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, TypeGuard
 
 from assembler.cli import exits
+from assembler.dockerfile.redacting import redact
 from assembler.errors import AssemblerError
 from assembler.views import write_event
 from layers.errors import LayersError
@@ -67,12 +68,14 @@ class Teller:
     def tell(self, error: BaseException) -> int:
         """Tell why the command ended; return its exit status."""
         failure = Failure.of(error)
-        shown = "".join(traceback.format_exception(error)) if self._traced(error) else ""
+        message = redact(failure.message)
+        traced = self._traced(error)
+        shown = redact("".join(traceback.format_exception(error))) if traced else ""
         if self.as_json:
-            fields = {"status": failure.status, "kind": failure.kind, "message": failure.message}
+            fields = {"status": failure.status, "kind": failure.kind, "message": message}
             write_event(sys.stderr, "error", **fields, **({"traceback": shown} if shown else {}))
         else:
-            print(f"{shown}golem-assemble: {failure.message}", file=sys.stderr)
+            print(f"{shown}golem-assemble: {message}", file=sys.stderr)
         return failure.status
 
     def _traced(self, error: BaseException) -> bool:

@@ -5,6 +5,7 @@ heredocs         here-documents
 lexer            directives, comments, continuations, here-documents -> logical lines
 parser, copying  logical lines -> typed `instructions`
 mounts           RUN's `--mount`; `mounttext` cuts it up
+redacting        what is shown of URLs
 stages           the whole file; `parse` is the entry
 expansion        `$NAME` and its forms, `patterns` in them; `expanding` knows where they apply
 
@@ -25,6 +26,7 @@ from assembler.dockerfile.expansion import (
 from assembler.dockerfile.instructions import ExecForm, Instruction, ShellForm
 from assembler.dockerfile.lexer import Location
 from assembler.dockerfile.mounts import run_mounts
+from assembler.dockerfile.redacting import redact
 from assembler.dockerfile.stages import Dockerfile, Stage, parse, parse_trigger
 
 __all__ = [
@@ -42,5 +44,6 @@ __all__ = [
     "expand_words",
     "parse",
     "parse_trigger",
+    "redact",
     "run_mounts",
 ]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from assembler.dockerfile.expansion import ExpansionError
 from assembler.dockerfile.flags import split_command
 from assembler.dockerfile.heredocs import Heredoc, find_openings
+from assembler.dockerfile.redacting import redact
 from assembler.dockerfile.words import SPACE, WordError, parse_array
 from assembler.errors import DockerfileError
 
@@ -27,6 +28,8 @@ _KNOWN_DIRECTIVES = frozenset({"escape", "syntax", "check"})
 _HEREDOC_KEYWORDS = frozenset({"RUN", "COPY", "ADD"})
 _SHOWN = 60
 _SHOWN_BUILDING = 100
+_LONGEST_SHOWN = 8192
+"""What is looked at to be shown: enough for a URL with a token in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +61,12 @@ class Location:
     @property
     def shown(self) -> str:
         """How it begins, on one line, for whoever watches a build."""
-        begin = self.text[: 4 * _SHOWN_BUILDING]
+        begin = redact(self.text[:_LONGEST_SHOWN])
         return _printable(" ".join(_CONTINUED.sub(" ", begin).split()), _SHOWN_BUILDING)
 
     def error(self, message: str) -> DockerfileError:
         """Return an error at this place."""
-        return DockerfileError(self.name, self.start, message)
+        return DockerfileError(self.name, self.start, redact(message))
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +284,7 @@ def _openings(line: LogicalLine, escape: str) -> list[Opening]:
 
 
 def _printable(text: str, length: int) -> str:
+    text = redact(text[:_LONGEST_SHOWN])
     shown = text[:length].rstrip() + ("..." if len(text) > length else "")
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in shown)
 

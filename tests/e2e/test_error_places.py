@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import os
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,11 +14,12 @@ from support.layers import file, layer
 
 
 @contextmanager
-def answering(status, headers=(), body=b""):
-    """An address where every request gets that answer."""
+def answering(status, headers=(), body=b"", tell=lambda _handler: None):
+    """An address where every request gets that answer; *tell* is told of it."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
+            tell(self)
             self.send_response(status)
             for name, value in headers:
                 self.send_header(name, value)
@@ -118,3 +121,40 @@ def test_a_from_that_is_not_there_names_the_stage_that_was_meant(fails):
         text = "FROM scratch AS builder\nCOPY a.txt /\nFROM bulder"
         told = fails(text, 5, "--build-context", f"bulder={address}/bulder")
     assert told.endswith("check the name; or did you mean the stage builder?")
+
+
+def test_a_server_that_is_down_is_told_in_our_words(fails):
+    told = fails("FROM scratch\nADD http://me:secret@127.0.0.1:1/x /x", 7)
+    place = "Dockerfile:2: ADD: http://***@127.0.0.1:1/x: "
+    assert told == f"{place}connection refused; is it running and reachable?"
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "problem"),
+    [
+        (404, 3, "the server answers 404 Not Found; check the URL"),
+        (401, 3, "the server answers 401 Unauthorized; check the URL"),
+        (503, 7, "it answers 503; try again in 7 s"),
+        (429, 7, "it answers 429 (too many requests); wait 7 s"),
+    ],
+)
+def test_what_a_server_answers_is_told(fails, code, status, problem):
+    with answering(code, [("Retry-After", "7")]) as address:
+        told = fails(f"FROM scratch\nADD http://me:secret@{address}/x /x", status)
+    assert told == f"Dockerfile:2: ADD: http://***@{address}/x: {problem}"
+
+
+def test_a_password_in_a_url_is_used_and_never_shown(run, project, tmp_path):
+    headers = []
+
+    def answer(handler):
+        headers.append(handler.headers.get("Authorization"))
+
+    (tmp_path / ".netrc").write_text("default login other password other\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    with answering(200, body=b"x", tell=answer) as address:
+        text = f"FROM scratch\nADD http://me:secret@{address}/x /x\nADD http://{address}/y /y"
+        done = run("build", "-o", "x", project(text), env=os.environ | {"HOME": str(tmp_path)})
+    assert headers == ["Basic " + base64.b64encode(b"me:secret").decode(), None]
+    assert f"ADD http://***@{address}/x /x" in done.stderr
+    assert "secret" not in done.stdout + done.stderr
