@@ -225,7 +225,7 @@ class Registry(oras.provider.Registry):  # type: ignore[misc] # oras has no type
             if not decode:
                 self._compare_size(response, blob, offset)
             # A server that knows no ranges begins again at the first byte.
-            skip = offset if response.status_code == 200 else 0
+            skip = 0 if _is_part(response, offset) else offset
             while chunk := response.raw.read(CHUNK, decode_content=decode):
                 if skip:
                     skipped = min(skip, len(chunk))
@@ -238,7 +238,7 @@ class Registry(oras.provider.Registry):  # type: ignore[misc] # oras has no type
         if offset:
             response = self._request_blob(blob, {"Range": f"bytes={offset}-"})
             # A part of what is encoded is of no use: *offset* counts what is decoded.
-            partly = response.status_code == 206 and _is_encoded(response, blob)
+            partly = _is_part(response, offset) and _is_encoded(response, blob)
             if response.status_code not in _NO_RANGES and not partly:
                 return response
             response.close()
@@ -314,10 +314,16 @@ def _promised_digest(response: requests.Response) -> Digest | None:
 
 def _total_size(response: requests.Response) -> str:
     """Return the size that an answer says the whole has, as it is on its way; "" if unknown."""
-    if response.status_code == 206:
-        match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-        return match[2] if match else ""
-    return response.headers.get("Content-Length", "")
+    match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    if match:
+        return match[2]
+    return "" if response.status_code == 206 else response.headers.get("Content-Length", "")
+
+
+def _is_part(response: requests.Response, offset: int) -> bool:
+    """Whether an answer begins at *offset*, and not at 0: some proxies answer 200 to that."""
+    match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    return response.status_code == 206 or (match is not None and int(match[1]) == offset)
 
 
 def _is_encoded(response: requests.Response, blob: Descriptor) -> bool:

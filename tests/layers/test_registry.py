@@ -280,6 +280,16 @@ def test_a_server_that_refuses_ranges_is_asked_for_all_again(status):
     assert len(client.pauses) == 1
 
 
+def test_a_part_that_is_called_the_whole_is_told_by_its_range():
+    """dragonfly's proxy answers 200 to a Range that it serves (dragonflyoss/client, 1874)."""
+    _, headers, rest = part(300_000, DATA[300_000:])
+    client = in_turn((200, {}, [DATA[:300_000], CUT]), (200, headers, rest))
+    assert read(client) == DATA
+    _, headers, whole = part(0, DATA)
+    client = in_turn((200, {}, [DATA[:300_000], CUT]), (200, headers, whole))
+    assert read(client) == DATA
+
+
 def test_a_server_that_refuses_ranges_and_is_cut_again_is_given_up():
     client = Client(lambda request: (416, {}, b"") if "Range" in request.headers else (
         200, {}, [DATA[:CHUNK], CUT],
