@@ -18,7 +18,9 @@ from typing import IO, TYPE_CHECKING
 
 from assembler import rootinode
 from assembler.errors import SquashfsError
+from assembler.memorylimit import memory_limit, own_memory
 from assembler.postponing import postponed
+from assembler.squashmemory import MemoryPlan, plan_memory
 from layers import tarstream
 from layers.tree import show
 
@@ -33,8 +35,9 @@ _PIPE_SIZE = 1 << 20
 _STDERR_SHOWN = 4096
 _PROCESSORS_MAX = 1024
 """mksquashfs starts two threads for each, and stops with an error where it cannot."""
-_CACHED_BLOCKS = 2048
-_MIB = 1 << 20
+_NO_MEMORY = ("Out of memory", "more physical memory than", "Failed to create thread")
+_KILLED_FIRST = 500
+"""Of 1000: how much sooner than others the kernel ends it when memory runs out."""
 _WARNINGS_SHOWN = 20
 _PACKAGE = "install the package squashfs-tools (apt install squashfs-tools), 4.5 or newer"
 _LEVELS = {"gzip": range(1, 10), "lzo": range(1, 10), "zstd": range(1, 23)}
@@ -78,8 +81,6 @@ class SquashfsOptions:
         level = self.level or _DEFAULT_LEVELS.get(self.compression)
         if level is not None:
             arguments += ["-Xcompression-level", str(level)]
-        if self.processors is not None:
-            arguments += ["-processors", str(self.processors)]
         return arguments
 
 
@@ -89,12 +90,13 @@ class Feed:
 
     spans: list[tarstream.Span]
     size: int
+    paths: int
 
     @classmethod
     def of(cls, tree: Tree) -> Feed:
         """Plan the tar of *tree*."""
         spans = list(tarstream.spans(tree))
-        return cls(spans, tarstream.total_size(spans))
+        return cls(spans, tarstream.total_size(spans), sum(1 for _ in tree.walk()))
 
 
 def find_mksquashfs() -> str:
@@ -151,13 +153,21 @@ def write_squashfs(
     # Up to version 4.6.1 a race with packed tail ends, the default for tars, loses blocks of files
     # in silence (about one large image in ten on a busy machine). Without them images are 0.1 %
     # larger.
-    command += [*_memory(options.block_size), "-no-tailends", "-root-mode", f"{tree.root.mode:o}"]
+    memory = plan_memory(
+        options.compression,
+        options.block_size,
+        options.processors or len(os.sched_getaffinity(0)),
+        feed.paths,
+        own_memory(),
+        memory_limit(),
+    )
+    command += [*memory.arguments(), "-no-tailends", "-root-mode", f"{tree.root.mode:o}"]
     with message_file() as stderr:
         with _running(command, stderr) as process:
             fed = _feed(process, feed, progress)
             status = process.wait()
         if status != 0 or not fed:
-            raise _failure(status, _tail(stderr))
+            raise _failure(status, _tail(stderr), memory)
         for line in _tail(stderr).splitlines()[:_WARNINGS_SHOWN]:
             warn(f"mksquashfs: {line}")
     try:
@@ -178,17 +188,6 @@ def _drop_unreadable_attributes(tree: Tree, warn: Callable[[str], None]) -> None
                 '"=" from a tar'
             )
         node.xattrs = {key: value for key, value in node.xattrs.items() if b"=" not in key} or None
-
-
-def _memory(block_size: int) -> list[str]:
-    """Return the option for the size of mksquashfs's caches, where its own choice is larger.
-
-    A quarter of the machine's memory, which it takes otherwise, is more than many containers may
-    use, and fresh memory costs more time than memory that is used again.
-    """
-    wanted = max(_CACHED_BLOCKS * block_size, 256 * _MIB)
-    quarter = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
-    return ["-mem", f"{wanted // _MIB}M"] if wanted < quarter else []
 
 
 def _ids(tree: Tree) -> set[int]:
@@ -212,7 +211,16 @@ def _running(command: list[str], stderr: IO[bytes]) -> Iterator[subprocess.Popen
                 process_group=0,  # a Ctrl-C is ours to handle, once
             )
             stack.callback(_end, process)
+        _offer_to_the_kernel(process)
         yield process
+
+
+def _offer_to_the_kernel(process: subprocess.Popen[bytes]) -> None:
+    """Let mksquashfs be ended before this process, which can still tell what happened."""
+    with suppress(OSError), open(f"/proc/{process.pid}/oom_score_adj", "r+") as score:
+        if int(score.read()) < _KILLED_FIRST:
+            score.seek(0)
+            score.write(str(_KILLED_FIRST))
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -249,16 +257,19 @@ def _feed(
     return True
 
 
-def _failure(status: int, stderr: str) -> Exception:
+def _failure(status: int, stderr: str, memory: MemoryPlan) -> Exception:
     for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         if os.strerror(number) in stderr:
             return OSError(number, os.strerror(number))  # `output` says whose disk it is
     if status < 0:
         name = signal.Signals(-status).name
-        hint = " (out of memory?)" if -status == signal.SIGKILL else ""
-        return SquashfsError(
-            f"mksquashfs was ended by {name}{hint}; nothing was written, try again"
-        )
+        if -status == signal.SIGKILL:
+            return SquashfsError(
+                f"mksquashfs was ended by {name} (out of memory?): {memory.advice()}"
+            )
+        return SquashfsError(f"mksquashfs was ended by {name}; nothing was written, try again")
+    if any(sign in stderr for sign in _NO_MEMORY):
+        return SquashfsError(f"mksquashfs has not enough memory: {memory.advice()}")
     reason = " ".join(stderr.split()) or "it gave no reason"
     if status == 0:
         return SquashfsError(f"mksquashfs stopped before it had read everything: {reason}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeGuard
 from assembler.cli import exits
 from assembler.dockerfile.redacting import redact
 from assembler.errors import AssemblerError
+from assembler.memorylimit import memory_limit
 from assembler.views import write_event
 from layers.errors import LayersError
 
@@ -106,6 +107,8 @@ def _unexpected(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror} (run again with --debug for where it happened)"
+    if isinstance(error, MemoryError):
+        return f"there is not enough memory; {memory_limit().source} sets the limit, allow more"
     return (
         f"unexpected {type(error).__name__}: {error}; this is a bug in golem-assemble, please"
         " report it with the output of --debug"

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import resource
 import signal
 import subprocess
@@ -201,7 +202,12 @@ def test_broken_archives(place):
         ("exit 3", "does not tell its version"),
         (
             "[ $1 = -version ] && echo version 4.5 && exit; head -c 5 >/dev/null; kill -9 $$",
-            "ended by SIGKILL",
+            "ended by SIGKILL (out of memory?): it and golem-assemble take about ",
+        ),
+        (
+            "[ $1 = -version ] && echo version 4.5 && exit; "
+            "echo 'FATAL ERROR: Out of memory (add)' >&2; exit 1",
+            " MiB are allowed (",
         ),
         ("[ $1 = -version ] && echo version 4.5 && exit; kill -SEGV $$", "ended by SIGSEGV"),
         ("[ $1 = -version ] && echo version 4.5 && exit; echo FATAL oh >&2; exit 1", "FATAL oh"),
@@ -224,6 +230,44 @@ def test_warnings_of_mksquashfs_are_passed_on(place):
     assert done.stderr == ""
     report = json.loads((place.folder / "r.json").read_text())
     assert "mksquashfs: odd thing" in report["warnings"]
+
+
+TELLING = """#!/bin/sh
+[ "$1" = -version ] && exec /usr/bin/mksquashfs "$@"
+echo "$@" >&2
+/usr/bin/mksquashfs "$@"
+cat /proc/self/oom_score_adj >&2
+"""
+
+
+def test_mksquashfs_gets_less_memory_where_less_is_allowed_and_writes_the_same(place):
+    image = place.image(BIG)
+    place.convert(image, "--block-size", "1048576")
+    whole = place.out.read_bytes()
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_AS, (900 << 20, 900 << 20))
+
+    done = subprocess.run(
+        [*place.command(image), "--block-size", "1048576", "--report", place.folder / "r.json"],
+        env=place.program("mksquashfs", TELLING), preexec_fn=limit, check=True,
+    )  # fmt: skip
+    assert done.returncode == 0
+    told = json.loads((place.folder / "r.json").read_text())["warnings"]
+    megabytes = next(re.search(r"-mem (\d+)M", line) for line in told if "-mem" in line)
+    assert 16 <= int(megabytes[1]) < 225
+    assert place.out.read_bytes() == whole
+
+
+def test_mksquashfs_is_what_the_kernel_ends_first(place):
+    environment = place.program("mksquashfs", TELLING)
+    done = subprocess.run(
+        [*place.command(place.image(GOOD)), "--report", place.folder / "r.json"],
+        env=environment, check=True,
+    )  # fmt: skip
+    assert done.returncode == 0
+    told = json.loads((place.folder / "r.json").read_text())["warnings"]
+    assert "mksquashfs: 500" in told
 
 
 def test_a_missing_mksquashfs_is_named_with_its_package(place):
