@@ -5,6 +5,8 @@ PYTHON ?= $(or $(wildcard /usr/bin/python3),python3)
 VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= auto
+# Where .ci/packages puts what Debian's packages do not let be installed.
+export PATH := $(CURDIR)/build/tools:$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint boot bench clean
@@ -25,6 +27,12 @@ demo: setup ## build the embedded example and look at it
 	$(BIN)/golem-assemble build -t golem-example -o build/golem-example.gvmi \
 	    --store build/store --build-context busybox:latest=oci:build/busybox fixtures/busybox
 	$(BIN)/golem-assemble inspect build/golem-example.gvmi
+	@echo
+	@echo "Go on with:"
+	@echo "  $(BIN)/golem-assemble ls build/golem-example.gvmi"
+	@echo "  $(BIN)/golem-assemble verify build/golem-example.gvmi"
+	@echo "  $(BIN)/golem-assemble build --store build/store -o build/mine.gvmi" \
+	    "--build-context busybox:latest=oci:build/busybox fixtures/busybox"
 
 lint: setup ## check style and types
 	$(BIN)/ruff check .

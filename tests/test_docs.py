@@ -162,3 +162,10 @@ def test_the_readmes_first_command_builds_the_example():
     assert done.returncode == 0, done.stderr
     assert "Successfully tagged golem-example:latest" in done.stdout
     assert "volumes   /golem/input /golem/output" in done.stdout
+    following = done.stdout.partition("Go on with:\n")[2].splitlines()
+    assert len(following) == 3
+    for command in following:
+        done = subprocess.run(
+            ["sh", "-euc", command], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
