@@ -97,7 +97,7 @@ def memory_limit(root: Path = Path("/")) -> MemoryLimit:
     limits = [MemoryLimit(machine, "the machine's memory")]
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
     if soft != resource.RLIM_INFINITY:
-        limits.append(MemoryLimit(soft, "ulimit -v"))
+        limits.append(MemoryLimit(soft, "ulimit -v, which counts what is only reserved, too"))
     return smallest([*limits, *_of_groups(root)])
 
 

@@ -35,7 +35,7 @@ _PIPE_SIZE = 1 << 20
 _STDERR_SHOWN = 4096
 _PROCESSORS_MAX = 1024
 """mksquashfs starts two threads for each, and stops with an error where it cannot."""
-_NO_MEMORY = ("Out of memory", "more physical memory than", "Failed to create thread")
+_NO_MEMORY = ("Out of memory", "more physical memory than")
 _KILLED_FIRST = 500
 """Of 1000: how much sooner than others the kernel ends it when memory runs out."""
 _WARNINGS_SHOWN = 20
@@ -268,6 +268,11 @@ def _failure(status: int, stderr: str, memory: MemoryPlan) -> Exception:
                 f"mksquashfs was ended by {name} (out of memory?): {memory.advice()}"
             )
         return SquashfsError(f"mksquashfs was ended by {name}; nothing was written, try again")
+    if "Failed to create thread" in stderr:
+        return SquashfsError(
+            "mksquashfs could not start its threads: raise the limit on processes (ulimit -u, "
+            f"pids.max), or take fewer by --processors 1; if that is high, {memory.advice()}"
+        )
     if any(sign in stderr for sign in _NO_MEMORY):
         return SquashfsError(f"mksquashfs has not enough memory: {memory.advice()}")
     reason = " ".join(stderr.split()) or "it gave no reason"

@@ -209,6 +209,11 @@ def test_broken_archives(place):
             "echo 'FATAL ERROR: Out of memory (add)' >&2; exit 1",
             " MiB are allowed (",
         ),
+        (
+            "[ $1 = -version ] && echo version 4.5 && exit; "
+            "echo 'FATAL ERROR: Failed to create thread' >&2; exit 1",
+            "the limit on processes (ulimit -u, pids.max)",
+        ),
         ("[ $1 = -version ] && echo version 4.5 && exit; kill -SEGV $$", "ended by SIGSEGV"),
         ("[ $1 = -version ] && echo version 4.5 && exit; echo FATAL oh >&2; exit 1", "FATAL oh"),
         ("[ $1 = -version ] && echo version 4.5 && exit; exit 0", "stopped before"),
@@ -257,6 +262,16 @@ def test_mksquashfs_gets_less_memory_where_less_is_allowed_and_writes_the_same(p
     megabytes = next(re.search(r"-mem (\d+)M", line) for line in told if "-mem" in line)
     assert 16 <= int(megabytes[1]) < 225
     assert place.out.read_bytes() == whole
+
+
+def test_a_limit_on_reserved_memory_is_told_to_be_one(place):
+    def limit():
+        resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+
+    script = "[ $1 = -version ] && echo version 4.5 && exit; echo Out of memory >&2; exit 1"
+    environment = place.program("mksquashfs", f"#!/bin/sh\n{script}\n")
+    error = place.convert(place.image(BIG), status=18, env=environment, preexec_fn=limit)
+    assert "4096 MiB are allowed (ulimit -v, which counts what is only reserved, too)" in error
 
 
 def test_mksquashfs_is_what_the_kernel_ends_first(place):
