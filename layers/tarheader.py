@@ -64,12 +64,14 @@ def parse_header(block: bytes) -> RawHeader:
         )  # fmt: skip
     else:
         numbers = (
-            number(mode) & 0o7777, _owner_number(uid), _owner_number(gid), number(size),
-            number(mtime, signed=True),
+            number(mode) & 0o7777, _owner(_wrapping_number(uid)), _owner(_wrapping_number(gid)),
+            number(size), number(mtime, signed=True),
         )  # fmt: skip
     major = minor = 0
     if typeflag in b"34" and magic[:5] == b"ustar":
-        major, minor = number(device[:8]), number(device[8:])
+        # As many bits as mknod(2) keeps.
+        major = _wrapping_number(device[:8]) & 0xFFF
+        minor = _wrapping_number(device[8:]) & 0xFFFFF
     return RawHeader(
         name, *numbers, typeflag, linkname.partition(b"\0")[0], major, minor
     )  # fmt: skip
@@ -113,9 +115,9 @@ def number(field: bytes, *, signed: bool = False) -> int:
     return value
 
 
-def _owner_number(field: bytes) -> int:
-    """Decode a field that holds an owner; only in base-256 may it be negative, as with others."""
-    return _owner(number(field, signed=bool(field[0] & 0x80)))
+def _wrapping_number(field: bytes) -> int:
+    """Decode a number of which low bits count; only in base-256 may it be negative, as in Go."""
+    return number(field, signed=bool(field[0] & 0x80))
 
 
 def pax_owner(value: bytes) -> int:

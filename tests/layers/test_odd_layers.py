@@ -200,3 +200,17 @@ def test_a_header_of_v7_has_no_device_numbers():
     assert found.find(b"c").device == (0, 0)
     if not IGNORED:
         same_as_umoci(layer(raw(raw_header(b"c", kind=b"3", magic=bytes(8), major=1, minor=3))))
+
+
+@pytest.mark.parametrize(
+    ("major", "minor"),
+    [(4095, 2**20 - 1), (4096 + 7, 2**20 + 5), (2**33 + 1, 3), (1, 2**40 + 9), (-1, -2)],
+)
+def test_numbers_of_devices_have_the_bits_that_linux_keeps(major, minor):
+    def in_header(value):
+        return (value & (1 << 64) - 1 | 1 << 63).to_bytes(8, "big")
+
+    header = raw_header(b"c", kind=b"3", major=in_header(major), minor=in_header(minor))
+    assert merged([raw(header)]).find(b"c").device == (major % 4096, minor % 2**20)
+    if not IGNORED:
+        same_as_umoci(layer(raw(header)))
