@@ -167,5 +167,5 @@ def test_the_sandbox_knows_nothing_of_who_builds():
 
 def test_only_the_command_line_imports_the_command_line():
     for path in MODULES:
-        if path.parent.name != "cli":
+        if path.parent.name != "cli" and path.name != "__main__.py":  # which is its entry point
             assert not {name for name in imported(path) if name.startswith("assembler.cli")}, path
