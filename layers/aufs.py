@@ -7,12 +7,13 @@ to there; layers that Docker wrote on aufs are full of them (moby/moby#4178).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from layers.kinds import Kind
 
 if TYPE_CHECKING:
     from layers.tarindex import Entry
+    from layers.tree import DataFile, Node
 
 META_PREFIX = b".wh..wh."
 OPAQUE_NAME = b".wh..wh..opq"
@@ -25,26 +26,39 @@ def is_meta(path: bytes) -> bool:
     )
 
 
+class MetaEntry(NamedTuple):
+    """An entry that is not in the image, and the file that its data are in."""
+
+    entry: Entry
+    file: DataFile
+
+
 class MetaEntries:
-    """Entries of one layer that are not in the image but that hard links may name."""
+    """Entries that are not in the image but that hard links of theirs and upper layers may name."""
 
     def __init__(self) -> None:
-        self._entries: dict[bytes, Entry] = {}
+        self._entries: dict[bytes, MetaEntry] = {}
+        self.nodes: dict[bytes, Node] = {}
+        """What has been made of them, by path: all its names share it."""
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: Entry, file: DataFile) -> None:
         """Keep *entry*, whose path `is_meta`."""
-        self._entries[entry.path] = entry
+        self._entries[entry.path] = MetaEntry(entry, file)
+        self.nodes.pop(entry.path, None)
 
-    def find(self, path: bytes) -> Entry | None:
+    def find(self, path: bytes) -> MetaEntry | None:
         """Return the entry at *path*; where links lead on from there, the last of them.
 
         `None` where there is none, or the links are a loop.
         """
         passed: set[bytes] = set()
-        entry = self._entries.get(path)
-        while entry is not None and entry.kind is Kind.HARDLINK and is_meta(entry.target):
-            if entry.target in passed:
+        found = self._entries.get(path)
+        while found is not None and found.entry.kind is Kind.HARDLINK:
+            target = found.entry.target
+            if not is_meta(target):
+                return found
+            if target in passed:
                 return None
-            passed.add(entry.target)
-            entry = self._entries.get(entry.target)
-        return entry
+            passed.add(target)
+            found = self._entries.get(target)
+        return found

@@ -74,14 +74,14 @@ def merge(
     told of a layer that other tools may apply otherwise.
     """
     limits = limits or Limits()
-    tree = Tree()
+    tree, meta = Tree(), MetaEntries()
     entries = total = 0
     for layer in layers:
         entries += len(layer.entries)
         total += layer.file.size + _holes(layer)
         limits.check("entries", entries, f"layer {layer.name}: the image's number of entries")
         limits.check("total_bytes", total, f"layer {layer.name}: the image's plain size")
-        apply_layer(tree, layer, limits, warn)
+        apply_layer(tree, layer, limits, warn, meta)
     return tree
 
 
@@ -95,9 +95,13 @@ def apply_layer(
     layer: LayerIndex,
     limits: Limits | None = None,
     warn: Callable[[str], None] = lambda _: None,
+    meta: MetaEntries | None = None,
 ) -> None:
-    """Apply one layer to *tree* in place; see `merge`."""
-    application = _Application(tree, layer, limits or Limits())
+    """Apply one layer to *tree* in place; see `merge`.
+
+    *meta* has what lower layers hold that is not in the image, and gets this one's.
+    """
+    application = _Application(tree, layer, limits or Limits(), meta or MetaEntries())
     application.run()
     if application.link_followed is not None:
         warn(_described(layer, application.link_followed))
@@ -127,7 +131,7 @@ class _LayerWalk(Walk):
 class _Application:
     """One layer being applied: whiteouts act on what was there before, then entries in order."""
 
-    def __init__(self, tree: Tree, layer: LayerIndex, limits: Limits) -> None:
+    def __init__(self, tree: Tree, layer: LayerIndex, limits: Limits, meta: MetaEntries) -> None:
         self._tree = tree
         self._layer = layer
         self._limits = limits
@@ -138,9 +142,8 @@ class _Application:
         self._replaced: set[_Name] = set()
         # Hard links whose target has not come yet, by the path they will have.
         self._deferred: dict[bytes, Entry] = {}
-        # What is not in the image but may have other names there, and the nodes made of it.
-        self._meta = MetaEntries()
-        self._meta_nodes: dict[bytes, Node] = {}
+        # What is not in the image but may have other names there.
+        self._meta = meta
         # The directory of the last entry: neighbours in a tar are neighbours in the tree.
         self._last_path = b""
         self._last_parent = tree.root
@@ -156,7 +159,7 @@ class _Application:
             if mark is None:
                 ordinary.append(entry)
             elif mark[0] is Mark.DROP:
-                self._meta.add(entry)
+                self._meta.add(entry, self._layer.file)
             else:
                 whiteouts.append((entry, *mark))
         self._find_replaced(ordinary)
@@ -299,16 +302,17 @@ class _Application:
 
     def _meta_target(self, path: bytes) -> Node | None:
         """Return the node of a file that aufs keeps for itself; `None` if there is none (yet)."""
-        entry = self._meta.find(path)
-        if entry is None:
+        found = self._meta.find(path)
+        if found is None:
             return None
+        entry = found.entry
         if entry.kind is Kind.HARDLINK:
             return self._link_target(entry)
         if entry.kind is Kind.DIRECTORY:
             raise TreeError(f"it is a hard link to the directory {show(path)}")
-        node = self._meta_nodes.get(entry.path)
+        node = self._meta.nodes.get(entry.path)
         if node is None:
-            node = self._meta_nodes[entry.path] = _node(entry, self._layer.file)
+            node = self._meta.nodes[entry.path] = _node(entry, found.file)
         return node
 
     def _link_deferred(self) -> None:

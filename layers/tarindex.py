@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     from layers.sparse import Segment
 
-_MAJOR_MAX = (1 << 12) - 1
-_MINOR_MAX = (1 << 20) - 1
 _ZEROS = bytes(BLOCK)
 
 
@@ -305,8 +303,6 @@ class _Indexer:
             if not linkname or b"\0" in linkname:
                 raise ValueError("it is a symbolic link to an empty name or one with a NUL")
             self._limits.check("name_bytes", len(linkname), f"layer {self._layer}: a link's target")
-        elif kind in (Kind.CHAR, Kind.BLOCK) and not _is_device(*device):
-            raise ValueError(f"Linux has no device {device[0]}:{device[1]}")
         elif kind is Kind.FILE and size > self._limits.file_bytes:
             what = f"layer {self._layer}: entry {show_name(path)} of {size:,} bytes"
             self._limits.check("file_bytes", size, what)
@@ -413,11 +409,6 @@ def _is_one_path(records: list[tuple[bytes, bytes]], data: bytes) -> bool:
         and data.endswith(b"\n")
         and (len(records[0][1]) > 0)
     )
-
-
-def _is_device(major: int, minor: int) -> bool:
-    """Whether Linux, and so squashfs, can tell this device: 12 and 20 bits (makedev(3))."""
-    return 0 <= major <= _MAJOR_MAX and 0 <= minor <= _MINOR_MAX
 
 
 def _unknown_type(typeflag: bytes) -> str:

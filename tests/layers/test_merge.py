@@ -312,8 +312,16 @@ def test_a_link_into_aufs_directory_may_come_before_its_target():
 def test_a_link_into_aufs_directory_that_ends_nowhere_is_an_error(items):
     problem = 'entry "h": it is a hard link to ".wh..wh.plnk/1", which does not exist'
     assert refused(items) == problem
-    # What aufs kept for a lower layer was that layer's alone.
-    assert refused([file(".wh..wh.plnk/1")], items) == problem
+
+
+def test_a_link_may_name_what_aufs_kept_for_a_lower_layer():
+    # umoci and GNU tar have it there.
+    lower = [file(".wh..wh.plnk/1", b"x"), hardlink("a", ".wh..wh.plnk/1")]
+    tree = merged(lower, [hardlink("b", ".wh..wh.plnk/1"), whiteout("a")])
+    assert paths(tree) == ["b"]
+    assert text(tree, "b") == b"x"
+    tree = merged(lower, [file(".wh..wh.plnk/1", b"y"), hardlink("b", ".wh..wh.plnk/1")])
+    assert (text(tree, "a"), text(tree, "b")) == (b"x", b"y")
 
 
 def test_a_link_to_a_directory_of_aufs_is_an_error():

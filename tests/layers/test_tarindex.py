@@ -704,11 +704,3 @@ def test_damaged_tars_are_read_or_refused(tar, changes, stamp, cut):
                 data[start + 148 : start + 156] = b"%06o\0 " % tarfile.calc_chksums(head)[0]
     whole = bytes(data[: max(cut, 1)]) if cut % 3 == 0 else bytes(data)
     read_or_refused(whole)
-
-
-@pytest.mark.parametrize("device", [(4096, 0), (0, 1 << 20), (2**21, 2**21 - 1)])
-def test_a_device_that_linux_cannot_have_is_refused(device):
-    major, minor = (
-        b"%07o\0" % n if n < 2**21 else (n | 1 << 63).to_bytes(8, "big") for n in device
-    )
-    refused(raw_header(b"c", kind=b"3", major=major, minor=minor) + END, "Linux has no device")
