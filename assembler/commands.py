@@ -127,7 +127,9 @@ class Commands:
         self._session.store.keep(layer, spool)
         entries = list(index_layer(spool, str(digest), self._session.limits))
         apply_layer(tree, LayerIndex(str(digest), entries, spool), self._session.limits)
-        self._roots.changed(standing, prepared.root)
+        left = outcome.facts.get("left", [])
+        paths = [os.fsencode(path) for path in left] if left is not None else None
+        self._roots.changed(standing, prepared.root, paths)
         return layer
 
     def _perform(

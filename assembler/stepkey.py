@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from assembler.copystep import Part
     from layers.tree import Node
 
-_VERSION = 3
+_VERSION = 4
 """To be raised when the same inputs come to give another layer."""
 
 _NAMED = 5

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from assembler.sandbox.manner import Manner
 
 
+OWN_FOLDERS = frozenset({b"dev", b"proc", b"sys"})
+"""Where every command has mounts of the sandbox's own: nobody sees what is below them."""
+
+
 class Harvested(NamedTuple):
     """A layer, written."""
 
@@ -31,6 +35,8 @@ class Harvested(NamedTuple):
     """Bytes of the tar."""
     skipped: list[tuple[bytes, str]]
     """Paths that no layer can hold, and why."""
+    left: list[bytes]
+    """Paths on disk that are not as the layer has them: mount points left empty, what it skips."""
 
 
 def harvest(
@@ -49,10 +55,13 @@ def harvest(
         else:
             found = changes_in_place(walk, original, manner)
         changes = without_mount_points(found, manner.made)
+        kept = {change.path for change in changes}
+        left = [path for path in sorted(manner.made - OWN_FOLDERS) if path not in kept]
         for change in changes:
             _append(pipe, walk, change)
         pipe.finish()
-        return Harvested(len(changes), pipe.size, walk.skipped)
+        left += [path for path, _ in walk.skipped]
+        return Harvested(len(changes), pipe.size, walk.skipped, left)
 
 
 def _append(pipe: TarPipe, walk: Walk, change: Change) -> None:

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
     Tell = Callable[..., None]
 
+_LEFT_MAX = 10_000
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 HOSTNAME = "golem-assemble"
 
@@ -114,7 +115,7 @@ def perform(wanted: job.Job, lifeline: int, tell: Tell) -> None:
         snapshot = take_snapshot(root.plain)
     outcome = _run(wanted, wanted.run, lifeline)
     if outcome.get("exit") == 0 and wanted.harvest is not None:
-        _harvest(wanted, wanted.harvest, root, snapshot, outcome["made"])
+        outcome["left"] = _harvest(wanted, wanted.harvest, root, snapshot, outcome["made"])
     tell(**outcome)
 
 
@@ -167,7 +168,8 @@ def _close_files(wanted: job.Job) -> None:
 
 def _harvest(
     wanted: job.Job, order: job.Harvest, root: job.Root, snapshot: Any, made: list[str]
-) -> None:
+) -> list[str] | None:
+    """Write the layer; return what is on disk beside it, `None` for too much to be told."""
     ownership: Ownership = ExactOwners(order.hidden)
     if order.one_id:
         ownership = RecordedOwners(order.hidden, order.default)
@@ -175,11 +177,13 @@ def _harvest(
     manner = Manner(ownership, order.latest, points)
     if root.overlay:
         prefix = attributes.USER_OVERLAY if root.user_xattrs else attributes.TRUSTED_OVERLAY
-        harvest(f"{root.step}/upper", LowerDirectory(show_lowers(root), prefix), order.out, manner)
-        return
+        lower = LowerDirectory(show_lowers(root), prefix)
+        left = harvest(f"{root.step}/upper", lower, order.out, manner).left
+        return [os.fsdecode(path) for path in left] if len(left) <= _LEFT_MAX else None
     unpacked = wanted.unpack[-1]
     original = Unpacked(unpack_records(unpacked.records), unpacked.files, snapshot)
     harvest(root.plain, original, order.out, manner)
+    return []
 
 
 class Watched(NamedTuple):

@@ -97,10 +97,18 @@ class Roots:
             return self._prepared(lowers, step, *delta(tree, touched))
         return self._prepared(lowers, step, [], [])
 
-    def changed(self, standing: Standing, root: Root) -> None:
-        """Tell that a command has changed the tree upon *root*, and nothing else has since."""
-        standing.lowers = (f"{root.step}/upper", *root.lowers)
+    def changed(self, standing: Standing, root: Root, left: Sequence[bytes] | None) -> None:
+        """Tell that a command has changed the tree upon *root*, and nothing else has since.
+
+        What it *left* on disk is not in the tree: the next command must not see it, or its layer
+        would depend on which commands were remembered. `None` is too much to be told.
+        """
         standing.touched = Touched()
+        if left is None:
+            standing.lowers, standing.base = (), None
+            return
+        standing.lowers = (f"{root.step}/upper", *root.lowers)
+        standing.touched.add(left, left)
 
     def _kept(self, base: Base) -> str:
         """Return where the base is unpacked, which is done now if it was never done."""

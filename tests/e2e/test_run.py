@@ -259,6 +259,24 @@ def test_the_root_directory_is_the_images(build, tmp_path, rung):
     assert names(layers(tmp_path)[2]) == []
 
 
+@pytest.mark.parametrize("rung", RUNGS)
+def test_a_command_sees_only_what_is_in_the_image(build, tmp_path, rung):
+    # Not the mount points of the step before, nor what its layer could not hold.
+    (tmp_path / "s").write_text("secret")
+    cache, secret = "--mount=type=cache,target=/h/c/k", "--mount=type=secret,id=s,target=/home/s"
+    text = f"""
+        RUN touch -d @1000000000 /home
+        RUN {cache} {secret} touch /etc/.wh.gone && rm /etc/passwd
+        RUN test ! -e /home/s && test ! -e /etc/.wh.gone && mkdir /h && mkdir -p /h/c/k
+        RUN stat -c %Y /home
+    """
+    said = build(text, "--secret", f"id=s,src={tmp_path}/s", rung=rung)
+    assert printed(said) == ["1000000000"]
+    made = layers(tmp_path)[1:]
+    assert {*names(made[1])} - {"etc"} == {"etc/.wh.passwd"}
+    assert {*names(made[2])} - {"."} == {"h", "h/c", "h/c/k"}
+
+
 @pytest.mark.parametrize("rung", ["root", "chroot"])
 def test_holes_take_no_place_in_a_layer(build, tmp_path, rung):
     build("RUN truncate -s 100M /x && echo end >> /x", rung=rung)

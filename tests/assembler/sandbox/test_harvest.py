@@ -313,7 +313,7 @@ def rewound(run):
 def test_nothing_changed_is_an_empty_layer(tmp_path, plain):
     for run in (by_hand(tmp_path / "made", file("f")), plain(file("f"))):
         assert run.harvest() == bytes(1024)
-        assert run.result == (0, 1024, [])
+        assert run.result == (0, 1024, [], [])
 
 
 def test_a_whiteout_device_removes_a_name(tmp_path):
