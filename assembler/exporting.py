@@ -53,7 +53,7 @@ def write_archive(
         total = _send(_texts(texts), temp.fileno())
         blobs = {d.digest: d for d in (descriptor, manifest.config, *manifest.layers)}
         for digest, blob in sorted(blobs.items(), key=lambda item: str(item[0])):
-            with store.path(digest).open("rb") as file:
+            with open(store.open_file(digest), "rb") as file:
                 span = tarstream.Range(_Blob(file.fileno(), blob.size), 0, blob.size)
                 name = _blob_path(blob).encode()
                 pieces: list[Span] = [_header(name, blob.size), span, bytes(-blob.size % 512)]

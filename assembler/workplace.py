@@ -96,7 +96,7 @@ class Workplace:
             return None
         name = str(layer.digest)
         try:
-            file = StoredFile(store.path(layer.digest))
+            file = StoredFile(store.open_file(layer.digest))
             self.stack.callback(file.close)
             file.verify(layer.digest, f"layer {name}")
             entries = list(index_layer(file, name, self.session.limits))

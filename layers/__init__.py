@@ -14,6 +14,7 @@ The package knows nothing of Golem, Dockerfiles or terminals and can be used alo
     codec, spool                             a compressed blob -> a plain tar on disk, verified
     leftovers, tempfiles                     what must not be left behind
     store, layout, archive                   images on this machine
+    storetrust                               who else could have changed the store
     auth, registry                           images elsewhere
     naming                                   what a person means by an image's name
     sources                                  `open_image(reference)`: any of these -> `Image`

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,12 +75,16 @@ def _open(
     source: LocalReference, parameters: Mapping[str, str], cwd: str, stack: ExitStack
 ) -> ImageFS:
     store = parameters.get("store")
-    root = _path(store, cwd) if store else default_root()
-    session = Session(ContentStore(root))
+    content = ContentStore(_path(store, cwd), _warn) if store else ContentStore(default_root())
+    session = Session(content)
     image = stack.enter_context(open_image(source, session, _wanted(parameters)))
     tree = stack.enter_context(open_rootfs(image, session))
     mtime = _seconds(image.config.created)
     return _OpenedImage(tree, session.store.area, mtime=mtime, image=stack.pop_all())
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, stacklevel=2)
 
 
 def _reference(fs_url: str, parsed: ParseResult, cwd: str) -> LocalReference:

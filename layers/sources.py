@@ -15,7 +15,7 @@ from layers.descriptor import (
     choose_platform,
     is_attestation,
 )
-from layers.errors import MalformedImage, PlatformNotFound, RegistryUnavailable
+from layers.errors import ImageNotFound, MalformedImage, PlatformNotFound, RegistryUnavailable
 from layers.image import JSON_LIMIT, Image, Index, Manifest, manifest_kind
 from layers.layout import Layout, choose_tag
 from layers.naming import find_stored
@@ -181,9 +181,9 @@ class RegistryBlobs:
         store = self._session.store
         if source.digest is not None:
             try:
-                raw = store.path(source.digest).read_bytes()
-                return Descriptor("", source.digest, len(raw))
-            except FileNotFoundError:
+                with open(store.open_file(source.digest), "rb") as file:
+                    return Descriptor("", source.digest, os.fstat(file.fileno()).st_size)
+            except ImageNotFound:
                 pass
         raw, media_type, digest = self._registry.manifest(source.tag, source.digest)
         descriptor = Descriptor(media_type, digest, len(raw))

@@ -99,9 +99,10 @@ class NamedSpool(Spool):
 class StoredFile:
     """A plain layer that is a file of the store already: read where it is."""
 
-    def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self.size = os.fstat(self._descriptor).st_size
+    def __init__(self, descriptor: int) -> None:
+        """Read an open file, which is closed with this."""
+        self._descriptor = descriptor
+        self.size = os.fstat(descriptor).st_size
 
     def fileno(self) -> int:
         """Return the open descriptor."""

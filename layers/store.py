@@ -10,6 +10,7 @@ import errno
 import fcntl
 import json
 import os
+import stat
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +27,12 @@ from layers.errors import (
     StoreError,
 )
 from layers.image import Index
+from layers.regular import open_regular
+from layers.storetrust import check_trust, make_private
 from layers.tempfiles import TempArea
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from layers.spool import NamedSpool
     from layers.tempfiles import TempFile
@@ -40,6 +43,11 @@ _BEGUN = {"blobs", "tmp", "lost+found"}
 """What is in a directory whose first user was killed while making the store."""
 REF_NAME = "org.opencontainers.image.ref.name"
 CHUNK = 1 << 18
+_LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NOT_REGULAR = {errno.ELOOP, errno.EINVAL, errno.EISDIR, errno.ENXIO}
+_REFUSALS = {
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.EISDIR,
+}  # fmt: skip
 
 
 def default_root() -> Path:
@@ -86,8 +94,11 @@ class Remembered:
 class ContentStore:
     """Blobs by digest, and tags."""
 
-    def __init__(self, root: Path) -> None:
-        """Open the store at *root*, made where it is missing; leftovers of killed processes go."""
+    def __init__(self, root: Path, warn: Callable[[str], None] | None = None) -> None:
+        """Open the store at *root*, made where it is missing; leftovers of killed processes go.
+
+        One that other users could have changed is a `StoreError`, unless *warn* is to be told.
+        """
         with _opening(root):
             # Commands of RUN, and the overlays that they work in, have other working directories.
             root = root.absolute()
@@ -96,9 +107,11 @@ class ContentStore:
         self._temp = root / "tmp"
         self._steps = root / "steps"
         with _opening(root):
-            self._blobs.mkdir(parents=True, exist_ok=True)
-            self._temp.mkdir(exist_ok=True)
-            self._steps.mkdir(exist_ok=True)
+            root.parent.mkdir(parents=True, exist_ok=True)
+            make_private(root)
+            check_trust(root, warn)
+            for folder in (self._blobs.parent, self._blobs, self._temp, self._steps):
+                make_private(folder)
             self.area = TempArea(self._temp)
             self.area.sweep()
             self._publish_once(root / "oci-layout", _LAYOUT)
@@ -113,9 +126,20 @@ class ContentStore:
     def has(self, descriptor: Descriptor) -> bool:
         """Whether the blob is here, in its full size."""
         try:
-            return self.path(descriptor.digest).stat().st_size == descriptor.size
+            status = self.path(descriptor.digest).lstat()
         except FileNotFoundError:
             return False
+        return stat.S_ISREG(status.st_mode) and status.st_size == descriptor.size
+
+    def open_file(self, digest: Digest) -> int:
+        """Return a descriptor for reading a blob, which the caller closes.
+
+        Raises `ImageNotFound` where there is none, `StoreError` where something else has its name.
+        """
+        try:
+            return _open_regular(self.path(digest))
+        except FileNotFoundError:
+            raise ImageNotFound(f"{self.root}: blob {digest} is not there") from None
 
     @contextmanager
     def open_blob(self, descriptor: Descriptor) -> Iterator[Iterator[bytes]]:
@@ -124,12 +148,7 @@ class ContentStore:
         When the user of the chunks finds them broken, the blob is checked: one that was damaged
         on disk is removed, so that it can be fetched again.
         """
-        path = self.path(descriptor.digest)
-        try:
-            descriptor_file = path.open("rb", buffering=0)
-        except FileNotFoundError:
-            raise ImageNotFound(f"{self.root}: blob {descriptor.digest} is not there") from None
-        with descriptor_file as file:
+        with open(self.open_file(descriptor.digest), "rb", buffering=0) as file:
             try:
                 yield iter(lambda: file.read(CHUNK), b"")
             except (DigestMismatch, MalformedLayer):
@@ -138,10 +157,8 @@ class ContentStore:
 
     def read(self, descriptor: Descriptor) -> bytes:
         """Return a small blob whole, verified."""
-        try:
-            data = self.path(descriptor.digest).read_bytes()
-        except FileNotFoundError:
-            raise ImageNotFound(f"{self.root}: blob {descriptor.digest} is not there") from None
+        with open(self.open_file(descriptor.digest), "rb") as file:
+            data = file.read()
         try:
             return verify(data, descriptor.digest, f"{self.root}: blob {descriptor.digest}")
         except DigestMismatch:
@@ -220,7 +237,7 @@ class ContentStore:
         for folder in sorted((self.root / "blobs").iterdir()):
             for path in sorted(folder.iterdir()):
                 with suppress(FileNotFoundError, LayersError):
-                    yield Digest.parse(f"{folder.name}:{path.name}"), path.stat()
+                    yield Digest.parse(f"{folder.name}:{path.name}"), path.lstat()
 
     def remove(self, digest: Digest) -> None:
         """Remove a blob; whoever does must be alone (see `alone`)."""
@@ -237,7 +254,8 @@ class ContentStore:
     def recall(self, key: str) -> Remembered | None:
         """Return what was noted under *key*; `None` if nothing that makes sense was."""
         try:
-            layer = json.loads((self._steps / key).read_bytes())["layer"]
+            with open(_open_regular(self._steps / key), "rb") as file:
+                layer = json.load(file)["layer"]
             return Remembered(Descriptor.from_json(layer) if layer else None)
         except (OSError, ValueError, LookupError, TypeError, LayersError):
             return None
@@ -271,14 +289,16 @@ class ContentStore:
 
     def _index(self) -> Index:
         path = self.root / "index.json"
+        with open(_open_regular(path), "rb") as file:
+            data = file.read()
         try:
-            return Index.parse(path.read_bytes(), str(path))
+            return Index.parse(data, str(path))
         except MalformedImage as error:
             raise StoreError(f"{error}; remove {path} to begin with no tags") from None
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        descriptor = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(self.root / "lock", _LOCK_FLAGS, 0o666)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
@@ -287,7 +307,7 @@ class ContentStore:
 
     @contextmanager
     def _use_lock(self, how: int) -> Iterator[None]:
-        descriptor = os.open(self.root / "use", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(self.root / "use", _LOCK_FLAGS, 0o666)
         try:
             fcntl.flock(descriptor, how)
             yield
@@ -312,7 +332,7 @@ class ContentStore:
             descriptor.digest, descriptor.size, f"{self.root}: blob {descriptor.digest}"
         )
         try:
-            with path.open("rb", buffering=0) as file:
+            with open(self.open_file(descriptor.digest), "rb", buffering=0) as file:
                 for _ in verified(iter(lambda: file.read(CHUNK), b""), verifier):
                     pass
         except DigestMismatch as error:
@@ -321,6 +341,16 @@ class ContentStore:
                 f"{self.root}: blob {descriptor.digest} was damaged on disk and has been removed; "
                 "run the command again to fetch it anew"
             ) from error
+
+
+def _open_regular(path: Path) -> int:
+    """Open a file of the store; what else has its name is neither followed nor waited for."""
+    try:
+        return open_regular(path, follow=False)
+    except OSError as error:
+        if error.errno not in _NOT_REGULAR:
+            raise
+        raise StoreError(f"{path}: not a regular file, as the store's are; remove it") from None
 
 
 def _sync(temp: TempFile) -> None:
@@ -353,7 +383,7 @@ def explained(root: Path) -> Iterator[None]:
                 f"{root}: {(error.strerror or '').lower()}; make room there, or name another place "
                 "by --store"
             ) from None
-        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}:
+        if error.errno in _REFUSALS:
             raise StoreError(
                 f"{root}: the content store cannot be written ({error.strerror}); name another "
                 "place by --store or XDG_CACHE_HOME"

@@ -14,7 +14,7 @@ MODULES = sorted(p for name in ("layers", "assembler") for p in (ROOT / name).rg
 # From core to edge; a module imports from its own row and the rows above it, never from below.
 LAYERS = (
     {"errors", "kinds", "leftovers", "regular", "jsontext", "challenges", "urls"},
-    {"digest", "limits", "tarheader", "tarnames", "tempfiles", "web"},
+    {"digest", "limits", "tarheader", "tarnames", "tempfiles", "web", "storetrust"},
     {"reference", "descriptor", "sparse", "codec", "tokens", "aufs"},
     {"tarindex", "configcheck"},
     {"image", "tree", "choice"},

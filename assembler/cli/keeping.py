@@ -303,7 +303,7 @@ def prune(
     from assembler import images
 
     limit = _parse_size(keep)
-    with opened_store(store, looking=True) as content:
+    with opened_store(store, _warn, looking=True) as content:
         among = None
         if not yes and not dry and sys.stdin.isatty():
             among = _agreed(images.prune(content, limit, dry=True))
@@ -315,6 +315,10 @@ def prune(
         typer.echo(f"{'would remove' if dry else 'removed'} {one.name}  {_size(one.size)}")
     total = _size(sum(one.size for one in gone))
     typer.echo(f"{'reclaimable' if dry else 'reclaimed'}: {total}")
+
+
+def _warn(text: str) -> None:
+    typer.echo(f"golem-assemble: warning: {text}", err=True)
 
 
 def _agreed(found: Sequence[Loose]) -> list[str] | None:

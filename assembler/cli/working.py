@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from layers.session import Session
 from layers.store import ContentStore, default_root, explained, store_exists
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from layers.limits import Limits
 
@@ -51,7 +52,7 @@ def working(
     progress = Progress(view)
     session = None
     try:
-        with opened_store(store, looking=looking) as content:
+        with opened_store(store, partial(progress.warn, grave=True), looking=looking) as content:
             session = Session(content, limits, progress, offline=offline, pull=pull)
             with content.in_use():
                 yield Work(session, progress)
@@ -65,11 +66,16 @@ def working(
 
 
 @contextmanager
-def opened_store(store: Path | None, *, looking: bool = False) -> Iterator[ContentStore]:
-    """Open the store; one that is not there is an empty one, made for the block, when *looking*."""
+def opened_store(
+    store: Path | None, warn: Callable[[str], None], *, looking: bool = False
+) -> Iterator[ContentStore]:
+    """Open the store; one that is not there is an empty one, made for the block, when *looking*.
+
+    One that others could have changed is refused, but where the user named it: there *warn* tells.
+    """
     root = (store or default_root()).absolute()
     if not looking or store_exists(root):
-        yield ContentStore(root)
+        yield ContentStore(root, None if store is None else warn)
         return
     place = temporary_folder()
     with ExitStack() as stack:

@@ -130,3 +130,41 @@ def test_a_store_that_nobody_may_write_is_named(run, command, image, tmp_path):
         assert done.returncode == 14, done.stderr
         assert f"{closed}/store: the content store cannot be written" in done.stderr
     assert os.listdir(closed) == []
+
+
+# Stores that others could have changed.
+
+
+def step_notes(store):
+    return sorted((store / "steps").iterdir())
+
+
+def test_a_store_that_others_write_to_is_refused_at_the_default_place(
+    run, image, project, tmp_path
+):
+    project("FROM x\nCOPY a.txt /a\n")
+    build = ["build", "--progress", "plain", "--build-context", f"x={image}", "-o", "x.gvmi"]
+    run(*build, "project")
+    store = tmp_path / "cache" / "golem-assemble"
+    assert store.stat().st_mode & 0o7777 == 0o700
+    (store / "steps").chmod(0o777)
+    # What a stranger would do: have the step end in nothing.
+    for note in step_notes(store):
+        note.write_text('{"layer": null}')
+    (tmp_path / "x.gvmi").unlink()
+    for arguments in ([*build, "project"], ["images"], ["prune"], ["convert", image]):
+        error = run(*arguments, status=14).stderr
+        assert f"other users can write to {store / 'steps'} (mode 0777)" in error
+        assert "--store" in error
+    assert not (tmp_path / "x.gvmi").exists()
+
+
+@pytest.mark.parametrize("arguments", [["images"], ["prune"], ["convert", "-q"], ["convert"]])
+def test_a_store_that_others_write_to_is_told_where_it_was_named(run, image, tmp_path, arguments):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store").chmod(0o777)
+    run("pull", "-q", image, "--store", "store", status=None)
+    arguments = [*arguments, image] if arguments[0] == "convert" else arguments
+    error = run(*arguments, "--store", "store").stderr
+    assert error.count(f"other users can write to {tmp_path / 'store'} (mode 0777)") == 1
+    assert "warning" in error

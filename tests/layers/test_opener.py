@@ -48,6 +48,17 @@ def test_a_layout_opens_by_its_url(layout):
         assert image.readtext("etc/name") == "lower"
 
 
+def test_a_store_that_others_can_write_to_is_refused_or_warned_of(layout, tmp_path):
+    for name in ("own", "cache/golem-assemble"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name).chmod(0o777)
+    named = pytest.warns(UserWarning, match="other users can write to")
+    with named, fs.open_fs(f"oci://{layout}?tag=x&store={tmp_path}/own") as image:
+        assert image.listdir("/") == ["etc", "new"]
+    with pytest.raises(CreateFailed, match="other users can write to"):
+        fs.open_fs(f"oci://{layout}?tag=x")
+
+
 def test_edits_are_possible_and_gone_when_closed(layout):
     before = {path: path.read_bytes() for path in layout.rglob("*") if path.is_file()}
     for _ in range(2):

@@ -183,7 +183,10 @@ def test_a_damaged_blob_is_removed_when_it_is_read(store):
 
 def test_a_damaged_blob_that_another_process_mended_meanwhile_is_kept(store, monkeypatch):
     store.ingest(BLOB, [DATA])
-    monkeypatch.setattr(Path, "read_bytes", lambda _path: b"as it was before")
+    (store.root / "before").write_bytes(b"as it was before")
+    damaged = [os.open(store.root / "before", os.O_RDONLY)]
+    open_file = store.open_file
+    monkeypatch.setattr(store, "open_file", lambda d: damaged.pop() if damaged else open_file(d))
     with pytest.raises(DigestMismatch):
         store.read(BLOB)
     assert store.has(BLOB)
