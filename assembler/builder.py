@@ -97,9 +97,12 @@ class Builder:
 
         Errors of `layers` and of downloads get the line, too.
         """
-        expanded = expand_instruction(instruction, scope.lookup, self._manner.escape)
+        escape = self._manner.escape
+        expanded = expand_instruction(instruction, scope.lookup, escape, scope.budget)
         try:
             self._dispatch(expanded, scope)
+            # ARG and RUN write values into the history that they have not expanded.
+            scope.budget.spend(len(self._history[-1]["created_by"]))
         except (BuildError, TreeError, ExpansionError) as error:
             raise instruction.location.error(f"{instruction.keyword}: {error}") from None
         except (LayersError, DownloadError) as error:
@@ -181,7 +184,7 @@ class Builder:
         shown = []
         for name, default in instruction.arguments:
             if default is not None:
-                default = expand(default, scope.lookup, self._manner.escape)
+                default = expand(default, scope.lookup, self._manner.escape, scope.budget)
             value = scope.declare(name, default)
             shown.append(name if value is None else f"{name}={value}")
         self._record(instruction, " ".join(shown))

@@ -73,7 +73,7 @@ def _from_lines(dockerfile: Dockerfile, scope: GlobalScope) -> Iterator[Finding]
     for stage in dockerfile.stages:
         lookup = Recording(scope.lookup)
         try:
-            expand_instruction(stage.from_, lookup, dockerfile.escape)
+            expand_instruction(stage.from_, lookup, dockerfile.escape, scope.budget)
         except DockerfileError:
             continue  # planning tells it
         for name in sorted(lookup.undefined):
@@ -130,10 +130,10 @@ class _Stage:
     def _variables(self, instruction: Instruction) -> Iterator[Finding]:
         lookup = Recording(self._scope.lookup)
         try:
-            expand_instruction(instruction, lookup, self._dockerfile.escape)
+            expand_instruction(instruction, lookup, self._dockerfile.escape, self._scope.budget)
             if isinstance(instruction, ast.Arg):
                 for _, default in instruction.arguments:
-                    expand(default or "", lookup, self._dockerfile.escape)
+                    expand(default or "", lookup, self._dockerfile.escape, self._scope.budget)
         except (DockerfileError, ExpansionError) as error:
             text = error.message if isinstance(error, DockerfileError) else f"ARG: {error}"
             yield Finding(instruction.location.start, "error", "Expansion", text)
@@ -190,11 +190,15 @@ class _Stage:
             text = f"only the last {instruction.keyword} of a stage counts; remove the others"
             yield _warning(instruction, "MultipleInstructionsDisallowed", text)
 
+    def _expand(self, text: str) -> str:
+        scope = self._scope
+        return expand(text, scope.lookup, self._dockerfile.escape, scope.budget)
+
     def _declare(self, instruction: Instruction) -> None:
         try:
             if isinstance(instruction, ast.Env):
                 expanded = expand_instruction(
-                    instruction, self._scope.lookup, self._dockerfile.escape
+                    instruction, self._scope.lookup, self._dockerfile.escape, self._scope.budget
                 )
                 for name, value in expanded.pairs:
                     self._scope.environment[name] = self._kept[name] = value
@@ -202,7 +206,7 @@ class _Stage:
                 for name, default in instruction.arguments:
                     given = default
                     if default is not None:
-                        given = expand(default, self._scope.lookup, self._dockerfile.escape)
+                        given = self._expand(default)
                     self._scope.declare(name, given)
         except (DockerfileError, ExpansionError):
             pass  # told by `_variables`

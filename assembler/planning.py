@@ -254,13 +254,13 @@ def _expand_default(
     if default is None:
         return None
     try:
-        return expand(default, scope.lookup, escape)
+        return expand(default, scope.lookup, escape, scope.budget)
     except ExpansionError as error:
         raise arg.location.error(f"ARG: {error}") from None
 
 
 def _expanded_from(from_: ast.From, scope: GlobalScope, escape: str) -> ast.From:
-    expanded = expand_instruction(from_, scope.lookup, escape)
+    expanded = expand_instruction(from_, scope.lookup, escape, scope.budget)
     if not isinstance(expanded, ast.From) or not expanded.image:
         raise from_.location.error(
             f"FROM: {from_.image!r} is empty after expansion; give the ARG a default before the "

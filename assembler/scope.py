@@ -10,6 +10,7 @@ import platform
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from assembler.dockerfile import Budget
 from layers.descriptor import Platform
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ class GlobalScope:
     arguments: Arguments
     predefined: Mapping[str, str]
     values: dict[str, str] = field(default_factory=dict)
+    budget: Budget = field(default_factory=Budget)
+    """Of all expansions of the Dockerfile, in stages too."""
 
     def declare(self, name: str, default: str | None) -> None:
         """Declare a global ARG."""
@@ -92,6 +95,11 @@ class StageScope:
     environment: dict[str, str] = field(default_factory=dict)
     declared: dict[str, str] = field(default_factory=dict)
     """The stage's ARGs in their order, with their values; empty where there is none."""
+
+    @property
+    def budget(self) -> Budget:
+        """What the Dockerfile's expansions may still make."""
+        return self.outer.budget
 
     def inherit(self) -> StageScope:
         """Return the scope of a stage that begins with this one: it has its ARGs too."""

@@ -42,7 +42,8 @@ def unused_options(
 def _images(dockerfile: Dockerfile, scope: GlobalScope) -> Iterator[str]:
     for stage in dockerfile.stages:
         try:
-            yield expand_instruction(stage.from_, scope.lookup, dockerfile.escape).image
+            from_ = stage.from_
+            yield expand_instruction(from_, scope.lookup, dockerfile.escape, scope.budget).image
         except DockerfileError:
             continue  # of a stage that is not built; planning tells of the others
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from assembler.dockerfile.expanding import expand_instruction
 from assembler.dockerfile.expansion import (
+    Budget,
     ExpansionError,
     Quoting,
     Recording,
@@ -30,6 +31,7 @@ from assembler.dockerfile.redacting import redact
 from assembler.dockerfile.stages import Dockerfile, Stage, parse, parse_trigger
 
 __all__ = [
+    "Budget",
     "Dockerfile",
     "ExecForm",
     "ExpansionError",

@@ -5,11 +5,17 @@ The Dockerfile reference, "Environment replacement"; BuildKit's `Expand` methods
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from assembler.dockerfile import instructions as ast
-from assembler.dockerfile.expansion import ExpansionError, Quoting, expand, expand_words
+from assembler.dockerfile.expansion import (
+    Budget,
+    ExpansionError,
+    Quoting,
+    expand,
+    expand_words,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,24 +28,40 @@ T = TypeVar("T", bound=ast.Instruction)
 _INLINE = Quoting(no_quotes=True)
 
 
-def expand_instruction(instruction: T, lookup: Lookup, escape: str = "\\") -> T:
+def expand_instruction(
+    instruction: T, lookup: Lookup, escape: str = "\\", budget: Budget | None = None
+) -> T:
     """Return the instruction with its variables replaced and its quotes taken off.
 
     Everything in one instruction sees the values from before it. ARG is left to whoever knows
-    which default is needed, ONBUILD to the build that it triggers. Raises `DockerfileError` for a
-    malformed expansion.
+    which default is needed, ONBUILD to the build that it triggers. *budget* is the
+    Dockerfile's. Raises `DockerfileError` for a malformed expansion.
     """
     try:
-        changes = _changes(instruction, lookup, escape)
+        changes = _changes(instruction, _Expansion(lookup, escape, budget or Budget()))
     except ExpansionError as error:
         raise instruction.location.error(f"{instruction.keyword}: {error}") from None
     return replace(instruction, **changes) if changes else instruction
 
 
-def _changes(instruction: ast.Instruction, lookup: Lookup, escape: str) -> dict[str, Any]:
-    def one(text: str) -> str:
-        return expand(text, lookup, escape)
+@dataclass(frozen=True, slots=True)
+class _Expansion:
+    lookup: Lookup
+    escape: str
+    budget: Budget
 
+    def one(self, text: str) -> str:
+        return expand(text, self.lookup, self.escape, self.budget)
+
+    def words(self, text: str) -> list[str]:
+        return expand_words(text, self.lookup, self.escape, self.budget)
+
+    def inline(self, text: str) -> str:
+        return expand(text, self.lookup, _INLINE, self.budget)
+
+
+def _changes(instruction: ast.Instruction, expansion: _Expansion) -> dict[str, Any]:
+    one = expansion.one
     match instruction:
         case ast.From(image=image, platform=platform):
             return {"image": one(image), "platform": one(platform)}
@@ -52,12 +74,11 @@ def _changes(instruction: ast.Instruction, lookup: Lookup, escape: str) -> dict[
         case ast.Volume(paths=paths):
             return {"paths": tuple(map(one, paths))}
         case ast.Expose(ports=ports):
-            words = (expand_words(port, lookup, escape) for port in ports)
-            return {"ports": tuple(word for port in words for word in port)}
+            return {"ports": tuple(word for port in ports for word in expansion.words(port))}
         case ast.StopSignal(signal=signal):
             return {"signal": one(signal)}
         case ast.Copy() | ast.Add():
-            return _copying(instruction, one, lookup)
+            return _copying(instruction, expansion)
     return _flags(instruction, one)
 
 
@@ -68,15 +89,14 @@ def _flags(instruction: ast.Instruction, one: Callable[[str], str]) -> dict[str,
     return {}
 
 
-def _copying(
-    instruction: ast.Copy | ast.Add, one: Callable[[str], str], lookup: Lookup
-) -> dict[str, Any]:
+def _copying(instruction: ast.Copy | ast.Add, expansion: _Expansion) -> dict[str, Any]:
     """Leave `--exclude` and `--from` as they are, as BuildKit does."""
+    one = expansion.one
     changes: dict[str, Any] = {
         "sources": tuple(map(one, instruction.sources)),
         "destination": one(instruction.destination),
         "inline": tuple(
-            replace(item, text=expand(item.text, lookup, _INLINE)) if item.expand else item
+            replace(item, text=expansion.inline(item.text)) if item.expand else item
             for item in instruction.inline
         ),
         "chown": one(instruction.chown),

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _SPECIAL = frozenset("@*#?-$!")
 _DEPTH = 50
 _LIMIT = 16_000_000
+_BUDGET = 32_000_000
+_WORK = 20_000_000
 _SPACES = re.compile(f"[{SPACE}]+")
 # Runs without any character that could mean something; the rest is looked at one by one.
 _RUNS = {escape: re.compile(f"[^$<'\"}}/{re.escape(escape)}{SPACE}]+") for escape in "\\`"}
@@ -31,6 +33,36 @@ _RUNS = {escape: re.compile(f"[^$<'\"}}/{re.escape(escape)}{SPACE}]+") for escap
 
 class ExpansionError(Exception):
     """An expansion that is malformed, or that asks to fail (`${x:?w}`)."""
+
+
+@dataclass(slots=True)
+class Budget:
+    """What all expansions of one Dockerfile may make together: each is small, their sum is not.
+
+    Only what variables bring in is counted; the text itself has limits of its own (`lexer`).
+    """
+
+    characters: int = _BUDGET
+    work: int = _WORK
+    """Characters that patterns may be compared with."""
+
+    def spend(self, characters: int) -> None:
+        """Take *characters* off; raise `ExpansionError` where there are not so many left."""
+        self.characters -= characters
+        if self.characters < 0:
+            raise ExpansionError(
+                f"the values of variables in this Dockerfile come to more than {_BUDGET:,} "
+                "characters in all; COPY files instead"
+            )
+
+    def spend_work(self, characters: int) -> None:
+        """Take what a pattern costs off; raise `ExpansionError` where not so much is left."""
+        self.work -= characters
+        if self.work < 0:
+            raise ExpansionError(
+                "the patterns and values in this Dockerfile are too long for each other; shorten "
+                "the values"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +95,19 @@ class Recording:
         return value
 
 
-def expand(text: str, lookup: Lookup, quoting: Quoting | str = "\\") -> str:
+def expand(
+    text: str, lookup: Lookup, quoting: Quoting | str = "\\", budget: Budget | None = None
+) -> str:
     """Expand *text* to one string; *quoting* may be the escape character alone."""
-    return _Expander(text, lookup, _quoting(quoting)).until("", None)
+    return _Expander(text, lookup, _quoting(quoting), budget or Budget()).until("", None)
 
 
-def expand_words(text: str, lookup: Lookup, quoting: Quoting | str = "\\") -> list[str]:
+def expand_words(
+    text: str, lookup: Lookup, quoting: Quoting | str = "\\", budget: Budget | None = None
+) -> list[str]:
     """Expand *text* and split it at unquoted spaces, also at those that came from a variable."""
     words = _Words()
-    _Expander(text, lookup, _quoting(quoting)).until("", words)
+    _Expander(text, lookup, _quoting(quoting), budget or Budget()).until("", words)
     words.end()
     return words.found
 
@@ -101,8 +137,9 @@ class _Words:
 
 
 class _Expander:
-    def __init__(self, text: str, lookup: Lookup, quoting: Quoting) -> None:
+    def __init__(self, text: str, lookup: Lookup, quoting: Quoting, budget: Budget) -> None:
         self._text = text
+        self._budget = budget
         self._lookup = lookup
         self._quoting = quoting
         self._escape = quoting.escape
@@ -217,6 +254,11 @@ class _Expander:
 
     def _dollar(self) -> str:
         """Return the value of the expansion that begins here."""
+        value = self._variable()
+        self._budget.spend(len(value))
+        return value
+
+    def _variable(self) -> str:
         self._index += 1
         if self._peek() != "{":
             name = self._name()
@@ -302,6 +344,7 @@ class _Expander:
         longest = word.startswith(sign)
         try:
             pattern = Pattern.parse(word.removeprefix(sign))
+            self._budget.spend_work(pattern.work(value or ""))
             return trim(value or "", pattern, back=sign == "%", longest=longest)
         except PatternError as error:
             raise ExpansionError(f"${{{name}{sign}...}}: {error}") from None
@@ -316,6 +359,7 @@ class _Expander:
             return f"${{{name}/{word}/{replacement}}}"
         try:
             pattern = Pattern.parse(word)
+            self._budget.spend_work(pattern.work(value or ""))
             return substitute(
                 value or "", pattern, replacement, everywhere=everywhere, limit=_LIMIT
             )

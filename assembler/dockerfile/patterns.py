@@ -57,10 +57,15 @@ class Pattern:
             self.size, _mirror(self.stars, self.size + 1), _mirror(self.wild, self.size), plain
         )
 
-    def check_work(self, value: str) -> None:
-        """Raise `PatternError` where matching *value* would take more than seconds."""
-        if (self.size // _WORD_BITS + 1) * len(value) > _WORK_LIMIT:
+    def work(self, value: str) -> int:
+        """Return what matching *value* costs, in characters and words of the state.
+
+        Raises `PatternError` where that would take more than seconds.
+        """
+        work = (self.size // _WORD_BITS + 1) * len(value)
+        if work > _WORK_LIMIT:
             raise PatternError("the pattern and the value are too long for each other; shorten one")
+        return work
 
     def ends(self, value: str, start: int = 0) -> Iterator[int]:
         """Yield, ascending, where a match that begins at *start* can end."""
@@ -98,7 +103,6 @@ def trim(value: str, pattern: Pattern, *, back: bool, longest: bool) -> str:
     """Remove the shortest or longest match at the front, or at the *back*, of *value*."""
     if back:
         return trim(value[::-1], pattern.reverse(), back=False, longest=longest)[::-1]
-    pattern.check_work(value)
     ends = pattern.ends(value)
     return value[max(ends, default=0) if longest else next(ends, 0) :]
 
@@ -110,7 +114,6 @@ def substitute(
 
     Raises `PatternError` where the result would have more than *limit* characters.
     """
-    pattern.check_work(value)
     pieces: list[str] = []
     done = 0
     begins = pattern.begins(value)

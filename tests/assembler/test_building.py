@@ -482,3 +482,40 @@ def test_requests_that_make_no_sense_are_refused(options, problem):
         Request.of(**{"context": "."} | options)
     with pytest.raises(InvalidReference):
         Request.of(".", tags=["Bad"])
+
+
+GROWN = "".join(f"ENV a{n + 1}={f'$a{n}' * 10}\n" for n in range(4))
+DOUBLED = f"ENV a0={'x' * 1000}\n{GROWN}"
+"""Ends with `$a4`, of 10,000,000 characters."""
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        "ENV c{}=$a4\n", "LABEL c{}=$a4\n", "ARG c{}=$a4\n", 'ENV c{}="$a4"\n',
+        "ENV c{}=${{none:-$a4}}\n", "ENV c{}=${{a4#y}}\n", "COPY --chown=1:${{a4#x}} a{} /b\n",
+    ],
+)  # fmt: skip
+def test_all_expansions_of_a_dockerfile_share_one_budget(again):
+    text = DOUBLED + "".join(again.format(number) for number in range(5))
+    with pytest.raises(DockerfileError, match=r"variables .* come to more than 32,000,000 char"):
+        Built(text)
+
+
+@pytest.mark.parametrize("again", ["RUN true\n", "ARG c\n"])
+def test_values_that_the_history_repeats_spend_the_budget_too(again):
+    with pytest.raises(DockerfileError, match=r"variables .* come to more than 32,000,000 char"):
+        Built("ARG c\n" + again * 40, c="x" * 1_000_000)
+
+
+def test_global_arguments_and_stages_spend_one_budget():
+    outer = "".join(f"ARG d{number}=$c\n" for number in range(20))
+    inner = "".join(f"LABEL l{number}=$c\n" for number in range(10))
+    parsed = parse(f"ARG c\n{outer}FROM scratch\nARG c\n{inner}")
+    whole = scope(c="x" * 1_000_000)
+    planning.plan(parsed, whole, {}, Wanted())
+    builder = Builder(Tree(), scratch_config(AMD), Manner(Times(1000), "\\", print, print), Hands())
+    stage = StageScope(whole)
+    with pytest.raises(DockerfileError, match=r"variables .* come to more than 32,000,000 char"):
+        for instruction in parsed.stages[0].instructions:
+            builder.do(instruction, stage)

@@ -79,3 +79,9 @@ def test_rules_that_come_together():
 )  # fmt: skip
 def test_what_is_fine_is_not_told(line):
     assert found(f"FROM a\nVOLUME /v\n{line}") == []
+
+
+def test_a_dockerfile_that_grows_past_its_budget_is_an_error():
+    text = "FROM a\nVOLUME /v\nENV a=" + "x" * 100_000 + "\n"
+    text += "".join(f"ENV a{number}={'$a' * 10}\n" for number in range(100))
+    assert (len(text) < 110_000, found(text)[-1]) == (True, (103, "Expansion"))
