@@ -86,9 +86,13 @@ class Builder:
         return [trigger for trigger in triggers if isinstance(trigger, str)]
 
     def begin_stage(self, scope: StageScope) -> None:
-        """Begin with the environment that the image has so far."""
+        """Begin with the environment that the image has so far.
+
+        Raises `ExpansionError` where the stages of a Dockerfile repeat too much.
+        """
         self._cmd_is_ours = False
         for item in self._settings.get("Env") or ():
+            scope.budget.spend(len(item))
             name, _, value = item.partition("=")
             scope.environment[name] = value
 

@@ -51,6 +51,10 @@ if TYPE_CHECKING:
     from layers.session import Session
 
 
+_WARNINGS = 20
+"""Of sockets; a context may hold very many."""
+
+
 @dataclass(frozen=True, slots=True)
 class BuiltStage:
     """A stage that is done. *image* is the one that it begins with, through all its parents."""
@@ -150,8 +154,10 @@ def built(
         result = stages.build()
         for text in unused_options(parsed, stages.triggers, scope, request):
             progress.warn(text)
-        for path in source.skipped:
+        for path in source.skipped[:_WARNINGS]:
             progress.warn(f"{path} is a socket, which no image can hold; it was left out")
+        if len(source.skipped) > _WARNINGS:
+            progress.warn(f"{len(source.skipped) - _WARNINGS:,} more sockets were left out")
         yield result
 
 
@@ -227,11 +233,7 @@ class _Stages:
         self.triggers += triggers
         planning.check_supported(triggers)
         _check(triggers, self._request, self._workplace.session)
-        scope = StageScope(self._scope)
-        if planned.parent is not None:
-            scope = self._scopes[planned.parent.index].inherit()
-        self._scopes[planned.stage.index] = scope
-        builder.begin_stage(scope)
+        scope = self._scopes[planned.stage.index] = self._scope_of(planned, builder)
         places.total += len(triggers)
         for instruction in (*triggers, *planned.stage.instructions):
             with progress.instruction(places.next(), instruction.location.shown):
@@ -240,6 +242,16 @@ class _Stages:
             builder.label(self._request.labels)
         made = (*base.made, *builder.layers)
         return BuiltStage(builder.tree, builder.result(), base.image, made, base.epoch, builder.key)
+
+    def _scope_of(self, planned: StagePlan, builder: Builder) -> StageScope:
+        try:
+            scope = StageScope(self._scope)
+            if planned.parent is not None:
+                scope = self._scopes[planned.parent.index].inherit()
+            builder.begin_stage(scope)
+        except dockerfile.ExpansionError as error:
+            raise planned.stage.from_.location.error(f"FROM: {error}") from None
+        return scope
 
     def _begin(self, planned: StagePlan) -> BuiltStage:
         """Return what a stage begins with, as if it were built; its tree may be changed."""

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from layers.tree import Tree
 
 
+_WARNINGS = 20
+"""Of sources that match nothing; an instruction may have very many."""
+
+
 class Supplies(Protocol):
     """Where COPY and ADD have their files from."""
 
@@ -88,8 +92,10 @@ def copy_step(
             missed.append(error)
     if missed and not parts and not instruction.inline:
         raise missed[0]
-    for miss in missed:
+    for miss in missed[:_WARNINGS]:
         supplies.warn(f"{miss}; it was left out")
+    if len(missed) > _WARNINGS:
+        supplies.warn(f"{len(missed) - _WARNINGS:,} more sources match nothing; they were left out")
     for inline in instruction.inline:
         source = TextSource(inline.name, inline.text, times.made)
         name = os.fsencode(inline.name)

@@ -48,7 +48,13 @@ def lint(dockerfile: Dockerfile, scope: GlobalScope) -> list[Finding]:
     found = [*_stage_names(dockerfile), *_from_lines(dockerfile, scope)]
     environments: dict[int, _Values] = {}
     for stage in dockerfile.stages:
-        found += _Stage(dockerfile, stage, scope, environments).findings()
+        try:
+            found += _Stage(dockerfile, stage, scope, environments).findings()
+        except ExpansionError as error:
+            found.append(
+                Finding(stage.from_.location.start, "error", "Expansion", f"FROM: {error}")
+            )
+            break
     found += _Guest(dockerfile).findings()
     return sorted(set(found), key=lambda finding: (finding.line, finding.rule, finding.text))
 
@@ -118,6 +124,7 @@ class _Stage:
             before = environments[parent.index]
             self._kept |= before.kept
             self._scope.environment |= before.environment | before.kept
+            self._scope = self._scope.inherit()  # which tells where there are too many
         self._counts: dict[type[Instruction], int] = {}
 
     def findings(self) -> Iterator[Finding]:

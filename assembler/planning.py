@@ -13,6 +13,7 @@ from assembler.dockerfile.mounts import SecretMount
 from assembler.downloads import OFFLINE
 from assembler.errors import BuildError, DockerfileError
 from assembler.runmounts import NO_CACHE_SOURCE, NO_SSH, missing_secret
+from layers.abridged import abridged
 from layers.descriptor import Platform
 from layers.errors import InvalidReference
 from layers.reference import Reference, parse_source
@@ -201,7 +202,7 @@ def _target(dockerfile: Dockerfile, name: str | None) -> Stage:
         return dockerfile.last
     found = dockerfile.find(name)
     if found is None:
-        names = ", ".join(stage.name or str(stage.index) for stage in dockerfile.stages)
+        names = abridged([stage.name or str(stage.index) for stage in dockerfile.stages])
         raise BuildError(f"--target {name}: there is no such stage; there are {names}")
     return found
 

@@ -16,6 +16,8 @@ from layers.descriptor import Platform
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_NAME = 16
+"""What a name that a stage has from another one costs, in characters."""
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 PROXY_ARGS = frozenset(name for upper in _PROXIES for name in (upper, upper.lower()))
 
@@ -103,6 +105,7 @@ class StageScope:
 
     def inherit(self) -> StageScope:
         """Return the scope of a stage that begins with this one: it has its ARGs too."""
+        self.budget.spend(_NAME * (len(self.environment) + len(self.declared)))
         return StageScope(self.outer, dict(self.environment), dict(self.declared))
 
     def declare(self, name: str, default: str | None) -> str | None:

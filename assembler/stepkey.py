@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from assembler.copying import below, join
 from assembler.copysource import resolve
 from assembler.errors import BuildError
+from layers.abridged import abridged
 from layers.kinds import Kind
 
 if TYPE_CHECKING:
@@ -99,10 +100,9 @@ class CopyInputs:
             if not source.readable(path, node)
         ]
         if closed:
-            more = f" and {len(closed) - _NAMED:,} more" if len(closed) > _NAMED else ""
             they, them = ("they", "them") if len(closed) > 1 else ("it", "it")
             raise BuildError(
-                f"{', '.join(closed[:_NAMED])}{more}: {they} cannot be read (Permission denied); "
+                f"{abridged(closed, most=_NAMED)}: {they} cannot be read (Permission denied); "
                 f"make {them} readable, or exclude {them}"
             )
 

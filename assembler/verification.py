@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from assembler import gvmi, squashlist
 from assembler.errors import GuestError, GvmiError
 from assembler.guest import clean_volumes
+from layers.abridged import abridged
 from layers.kinds import Kind
 from layers.tree import TreeError
 
@@ -46,7 +47,7 @@ def verify(path: Path) -> list[str]:
         if not found:
             good.append(f"ok  {name}")
     if problems:
-        raise GvmiError(f"{path} will not work on a provider: {'; '.join(problems)}")
+        raise GvmiError(f"{path} will not work on a provider: {abridged(problems, '; ')}")
     return good
 
 

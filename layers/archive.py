@@ -23,7 +23,7 @@ from layers.codec import CodecError, Compression, decompress
 from layers.descriptor import Descriptor
 from layers.digest import Digest, Verifier, verified, verify
 from layers.errors import ImageNotFound, MalformedImage, MalformedLayer
-from layers.image import JSON_LIMIT, ImageConfig, Index, Manifest
+from layers.image import JSON_LIMIT, LAYERS_MAX, ImageConfig, Index, Manifest
 from layers.kinds import Kind
 from layers.spool import Spool
 from layers.store import CHUNK
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 _MEMBER_LINKS = 10
 _MEMBER_LIMIT = 100_000
+_ALL_LAYERS_MAX = 20_000
+"""Layers of all images of one `docker save`; one that is in several counts each time."""
 _BLOB_NAME = re.compile(r"(?:blobs/sha256/)?([0-9a-f]{64})(?:\.json|\.tar)?")
 
 
@@ -195,6 +197,10 @@ class _Saved:
         layers = fields.get("Layers")
         if not isinstance(config, str) or not _are_strings(layers) or not _are_strings(tags):
             raise MalformedImage(f"{name}: manifest.json needs Config, RepoTags and Layers")
+        if len(layers) > LAYERS_MAX:
+            raise MalformedImage(
+                f"{name}: an image of {len(layers):,} layers, more than {LAYERS_MAX:,}"
+            )
         return cls(
             _member(config, name), tuple(tags), tuple(_member(path, name) for path in layers)
         )
@@ -211,6 +217,7 @@ class DockerArchive:
                 "(an OCI archive is read as oci-archive:FILE)"
             )
         self._paths: dict[Digest, str] = {}
+        self._hashed: dict[str, Digest] = {}
 
     def load(self, tag: str | None) -> tuple[Manifest, bytes]:
         """Return the manifest and the raw config of the image *tag*, or of the only one."""
@@ -263,10 +270,12 @@ class DockerArchive:
         return Descriptor(media_type, digest, self._archive.size(path))
 
     def _hash(self, path: str) -> Digest:
+        if path in self._hashed:
+            return self._hashed[path]
         state = hashlib.sha256()
         for chunk in self._archive.chunks(path):
             state.update(chunk)
-        return Digest("sha256", state.hexdigest())
+        return self._hashed.setdefault(path, Digest("sha256", state.hexdigest()))
 
     def _list(self) -> list[_Saved]:
         name = self._archive.name
@@ -276,7 +285,13 @@ class DockerArchive:
             raise MalformedImage(f"{name}: manifest.json is not valid JSON: {error}") from None
         if not isinstance(data, list) or not data:
             raise MalformedImage(f"{name}: manifest.json must be a list of images")
-        return [_Saved.from_json(item, name) for item in data]
+        saved = [_Saved.from_json(item, name) for item in data]
+        total = sum(len(one.layers) for one in saved)
+        if total > _ALL_LAYERS_MAX:
+            raise MalformedImage(
+                f"{name}: images of {total:,} layers in all, more than {_ALL_LAYERS_MAX:,}"
+            )
+        return saved
 
     def _choose(self, images: list[_Saved], tag: str | None) -> _Saved:
         name, labels = self._archive.name, [" ".join(i.tags) or "(untagged)" for i in images]

@@ -64,7 +64,8 @@ def missing(name: str, labels: Iterable[str], wanted: str) -> ImageNotFound:
 def listed(labels: Sequence[str]) -> str:
     """Return *labels* for people, each with the number that chooses it."""
     shown = [f"@{number} {_printable(label)}" for number, label in enumerate(labels[:_SHOWN])]
-    return ", ".join([*shown, "..."] if len(labels) > _SHOWN else shown)
+    more = f" and {len(labels) - _SHOWN:,} more" if len(labels) > _SHOWN else ""
+    return ", ".join(shown) + more
 
 
 def _printable(label: str) -> str:

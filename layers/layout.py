@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from layers.abridged import abridged
 from layers.choice import ambiguous, by_index, by_name, is_index, missing
 from layers.descriptor import is_attestation, matching
 from layers.digest import Verifier, verified
@@ -112,7 +113,7 @@ def _choose(images: Sequence[Descriptor], platform: Platform, name: str) -> Desc
     if not found:
         have = sorted({str(image.platform) for image in images})
         raise PlatformNotFound(
-            f"{name}: there is no image for {platform}; there is {', '.join(have)} (choose by "
+            f"{name}: there is no image for {platform}; there is {abridged(have)} (choose by "
             "--platform)"
         )
     return next(iter(found.values())) if len(found) == 1 else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from layers.abridged import abridged
 from layers.errors import AmbiguousImage, ImageNotFound, InvalidReference, LayersError
 from layers.image import Manifest
 from layers.reference import (
@@ -83,9 +84,11 @@ def find_id(digits: str, store: ContentStore) -> Descriptor | None:
             found.setdefault(identity, descriptor)
             names.setdefault(identity, []).append(name)
     if len(found) > 1:
-        choices = tuple(f"{identity.hex} ({', '.join(own)})" for identity, own in names.items())
+        choices = tuple(
+            f"{identity.hex} ({abridged(own, most=_LISTED)})" for identity, own in names.items()
+        )
         raise AmbiguousImage(
-            f"{digits} is the beginning of several images' ids: {', '.join(choices[:_LISTED])}; "
+            f"{digits} is the beginning of several images' ids: {abridged(choices, most=_LISTED)}; "
             "give more digits",
             choices,
         )

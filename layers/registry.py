@@ -23,6 +23,7 @@ import urllib3
 from oras.logger import logger as oras_logger
 
 from layers import descriptor as media
+from layers.abridged import abridged
 from layers.auth import ChallengeAuth, find_credentials
 from layers.digest import Digest, verify
 from layers.errors import (
@@ -49,7 +50,6 @@ _HUB_ENDPOINT = "registry-1.docker.io"
 _ACCEPT = ", ".join((*media.INDEX_TYPES, *media.MANIFEST_TYPES, *media.SCHEMA_1))
 _NO_RANGES = frozenset({400, 416, 501})
 """What servers and proxies answer to a Range that they cannot serve."""
-_TAGS_SHOWN = 20
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-\d{1,19}/(\d{1,19}|\*)")
 _NO_TAGS = (
     ValueError, AttributeError, RecursionError, MalformedImage, urllib3.exceptions.HTTPError,
@@ -291,7 +291,7 @@ class Registry(oras.provider.Registry):  # type: ignore[misc] # oras has no type
                 f"{self._reference}: {self._reference.host} has no repository "
                 f"{self._reference.repository!r}; check the name"
             )
-        shown = ", ".join(sorted(tags)[:_TAGS_SHOWN]) + (" ..." if len(tags) > _TAGS_SHOWN else "")
+        shown = abridged(sorted(tags))
         wanted = f"manifest {digest}" if digest else f"tag {tag!r}"
         return ImageNotFound(f"{self._reference}: there is no {wanted}; the repository has {shown}")
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from layers.abridged import abridged
 from layers.archive import Archive, DockerArchive, OciArchive
 from layers.descriptor import (
     Descriptor,
@@ -264,7 +265,7 @@ def _choose(index: Index, wanted: Wanted, name: str) -> Descriptor:
         have = sorted({str(d.platform) for d in index.manifests if not is_attestation(d)})
         raise PlatformNotFound(
             f"{name}: there is no image for {wanted.platform}; there is "
-            f"{', '.join(have) or 'none at all'} (choose by --platform)"
+            f"{abridged(have) or 'none at all'} (choose by --platform)"
         )
     return found
 

@@ -27,6 +27,7 @@ _CONTINUED = re.compile(r"[\\`][ \t]*\r?\n")
 _KNOWN_DIRECTIVES = frozenset({"escape", "syntax", "check"})
 _HEREDOC_KEYWORDS = frozenset({"RUN", "COPY", "ADD"})
 _SHOWN = 60
+_WARNINGS = 20
 _SHOWN_BUILDING = 100
 _LONGEST_SHOWN = 8192
 """What is looked at to be shown: enough for a URL with a token in it."""
@@ -184,6 +185,8 @@ class _Reader:
     index: int
     """The next line that has not been taken."""
     warnings: list[str] = field(default_factory=list)
+    empty: int = 0
+    """Empty lines inside continued instructions."""
 
     @property
     def escape(self) -> str:
@@ -196,6 +199,11 @@ class _Reader:
                 self.index += 1
             else:
                 found.append(self._logical_line())
+        if self.empty > _WARNINGS:
+            self.warnings.append(
+                f"{self.name}: {self.empty - _WARNINGS:,} more empty lines inside continued "
+                "instructions"
+            )
         return Text(self.directives, tuple(found), tuple(self.warnings))
 
     def _logical_line(self) -> LogicalLine:
@@ -254,6 +262,9 @@ class _Reader:
         return body, True
 
     def _warn_empty(self) -> None:
+        self.empty += 1
+        if self.empty > _WARNINGS:
+            return
         self.warnings.append(
             f"{self.name}:{self.index}: an empty line inside a continued instruction; remove it, "
             "later Docker versions may refuse it"

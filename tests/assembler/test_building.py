@@ -11,7 +11,7 @@ from assembler import planning
 from assembler.builder import Builder, scratch_config
 from assembler.buildsecrets import Secret
 from assembler.copystep import Times
-from assembler.dockerfile import parse
+from assembler.dockerfile import ExpansionError, parse
 from assembler.dockerfile.lexer import Location
 from assembler.errors import BuildError, DockerfileError
 from assembler.hands import Manner, Replayed
@@ -147,6 +147,11 @@ def test_the_stages_that_the_target_needs_are_planned():
     )
     assert [one.stage.index for one in plan(text).stages] == [0, 2]
     assert [one.stage.index for one in plan(text, {"x": "oci:y"}).stages] == [2]
+
+
+def test_a_long_list_of_stages_ends():
+    with pytest.raises(BuildError, match="there are 0, 1, .* and 880 more"):
+        plan("FROM scratch\n" * 900, target="none")
 
 
 def test_global_arguments_and_platforms_reach_from():
@@ -506,6 +511,20 @@ def test_all_expansions_of_a_dockerfile_share_one_budget(again):
 def test_values_that_the_history_repeats_spend_the_budget_too(again):
     with pytest.raises(DockerfileError, match=r"variables .* come to more than 32,000,000 char"):
         Built("ARG c\n" + again * 40, c="x" * 1_000_000)
+
+
+def test_stages_that_repeat_an_environment_spend_the_budget():
+    whole, base = scope(), {"config": {"Env": [f"a{n}=" + "x" * 100_000 for n in range(20)]}}
+    stage = StageScope(whole)
+    with pytest.raises(ExpansionError, match=r"more than 32,000,000 char"):
+        for _ in range(20):
+            manner = Manner(Times(1000), "\\", print, print)
+            Builder(Tree(), ImageConfig(base), manner, Hands()).begin_stage(StageScope(whole))
+    whole.budget.characters = 32_000_000
+    stage.environment = {str(number): "" for number in range(100_000)}
+    with pytest.raises(ExpansionError, match=r"more than 32,000,000 char"):
+        for _ in range(30):
+            stage.inherit()
 
 
 def test_global_arguments_and_stages_spend_one_budget():

@@ -85,3 +85,9 @@ def test_a_dockerfile_that_grows_past_its_budget_is_an_error():
     text = "FROM a\nVOLUME /v\nENV a=" + "x" * 100_000 + "\n"
     text += "".join(f"ENV a{number}={'$a' * 10}\n" for number in range(100))
     assert (len(text) < 110_000, found(text)[-1]) == (True, (103, "Expansion"))
+
+
+def test_stages_that_repeat_their_variables_too_often_are_an_error():
+    text = "FROM a AS s0\nENV " + " ".join(f"a{number}=" for number in range(20_000))
+    text += "".join(f"\nFROM s{number} AS s{number + 1}" for number in range(200))
+    assert (103, "Expansion") in found(text)

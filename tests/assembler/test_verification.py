@@ -81,6 +81,13 @@ def test_problems_of_the_tree_are_named(gvmi, spoil, problem):
         verify(gvmi({"Volumes": {"/data/in": {}}, "WorkingDir": "/work"}, spoil))
 
 
+def test_a_long_list_of_problems_ends(gvmi):
+    volumes = {f"/data/{number}/": {} for number in range(50_000)}
+    with pytest.raises(GvmiError, match="and 49,980 more") as caught:
+        verify(gvmi({"Volumes": volumes}))
+    assert len(str(caught.value)) < 5000
+
+
 def test_a_workdir_that_is_a_volume_need_not_be_in_the_image(gvmi):
     assert verify(gvmi({"Volumes": {"/new": {}}, "WorkingDir": "/new"}))
 

@@ -375,3 +375,36 @@ def test_what_docker_did_not_save_is_told(opened, tmp_path):
     layout = Layout(tmp_path / "layout")
     with pytest.raises(MalformedImage, match=r"no manifest.json in it, .*oci-archive:FILE"):
         DockerArchive(opened(oci_archive(tmp_path / "a.tar", layout)))
+
+
+@pytest.mark.parametrize("copies", [1, 40])
+def test_the_number_of_layers_is_checked_before_one_is_opened(opened, monkeypatch, copies):
+    many = image_config([sha256(LOWER)] * (100_000 // copies), None, "linux/amd64")
+    entry = {"Layers": ["l/layer.tar"] * (100_000 // copies)}
+    data = saved(file("l/layer.tar", gzipped(LOWER)), entry=entry, config=dumps(many))
+    if copies > 1:
+        listed = json.dumps([{"Config": "c.json", "RepoTags": []} | entry] * copies).encode()
+        data = saved(
+            file("manifest.json", listed), file("l/layer.tar", gzipped(LOWER)), config=dumps(many)
+        )
+    archive = opened(data)
+    monkeypatch.setattr(archive, "chunks", pytest.fail)
+    with pytest.raises(MalformedImage, match=r"layers.*more than 2"):
+        list(DockerArchive(archive).images())
+
+
+def test_a_member_that_is_several_layers_is_hashed_once(opened, monkeypatch):
+    config = dumps(image_config([sha256(LOWER)] * 50, None, "linux/amd64"))
+    entry = {"Layers": ["l/layer.tar"] * 50}
+    archive = opened(saved(file("l/layer.tar", gzipped(LOWER)), entry=entry, config=config))
+    source, read = DockerArchive(archive), []
+    whole = archive.chunks
+
+    def count(path):
+        for chunk in whole(path):
+            read.append(path)
+            yield chunk
+
+    monkeypatch.setattr(archive, "chunks", count)
+    assert len(source.load(None)[0].layers) == 50
+    assert read.count("l/layer.tar") == 51  # their heads, and once the whole

@@ -233,6 +233,15 @@ def test_of_several_platforms_under_one_tag_the_wanted_one_is_chosen(tmp_path, t
         choose(images, tag, S390X)
 
 
+def test_a_long_list_of_platforms_ends(tmp_path):
+    images = Writer(tmp_path / "layout")
+    for number in range(100):
+        platform = {"os": "linux", "architecture": f"a{number}"}
+        images.tag(images.image([layer(file(f"f{number}"))]) | {"platform": platform})
+    with pytest.raises(PlatformNotFound, match="and 80 more"):
+        choose(images, None)
+
+
 def test_attestations_are_no_images(tmp_path):
     images = Writer(tmp_path)
     image = images.image([TAR])

@@ -201,6 +201,16 @@ def test_a_platform_that_is_not_there_is_answered_with_those_that_are(session, m
     assert problem in str(caught.value)
 
 
+def test_a_long_list_of_platforms_ends(session, images):
+    one = images.image([TAR])
+    many = [one | {"platform": {"os": f"o{number}" + "x" * 1000, "architecture": "a"}}
+            for number in range(1000)]  # fmt: skip
+    images.tag(images.index(many), "t")
+    with pytest.raises(PlatformNotFound, match="and 980 more") as caught:
+        load(f"oci:{images.path}:t", session)
+    assert len(str(caught.value)) < 5000
+
+
 def test_an_index_of_attestations_alone_has_no_image(session, images):
     images.tag(images.index([images.attestation(images.image([TAR]))]), "t")
     with pytest.raises(PlatformNotFound, match="there is none at all"):

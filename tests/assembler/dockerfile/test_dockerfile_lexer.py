@@ -45,6 +45,12 @@ def test_comments_and_empty_lines_inside_a_continued_instruction_are_skipped():
     )
 
 
+def test_a_long_list_of_warnings_ends():
+    text = read("RUN a \\\n" + "\n" * 50_000 + " b", "D")
+    assert len(text.warnings) == 21
+    assert text.warnings[-1] == "D: 49,980 more empty lines inside continued instructions"
+
+
 @pytest.mark.parametrize("ending", ["\\\\", "\\\\\\", "\\ x"])
 def test_what_does_not_end_in_one_escape_character_is_not_continued(ending):
     assert [line.rest for line in lines(f"RUN a{ending}\nRUN b")] == [f"a{ending}", "b"]
