@@ -14,8 +14,8 @@ from assembler.errors import BuildError
 from layers.codec import CodecError, decompress
 from layers.errors import MalformedLayer
 from layers.kinds import Kind
-from layers.merge import LayerIndex, apply_layer
-from layers.spool import Spool
+from layers.merge import LayerIndex, apply_layer, layer_holes
+from layers.spool import Spool, check_size
 from layers.tarheader import BLOCK, parse_header
 from layers.tarindex import index_layer
 from layers.tree import Tree
@@ -59,11 +59,15 @@ def read_archive(spool: Spool, name: str, session: Session) -> Iterator[ArchiveS
         try:
             for chunk in _plain(_chunks(spool)):
                 plain.append(chunk)
-                session.limits.check("total_bytes", plain.size, f"{name}: its plain size")
+                check_size(plain, spool.size, session.limits, name)
                 session.check()
             entries = list(index_layer(plain, name, session.limits, session.observer.warn))
+            layer = LayerIndex(name, entries, plain)
+            # They become zeros in the layer that ADD makes.
+            holes = f"{name}: the size of the holes in its files"
+            session.limits.check("hole_bytes", layer_holes(layer), holes)
             tree = Tree()
-            apply_layer(tree, LayerIndex(name, entries, plain), session.limits)
+            apply_layer(tree, layer, session.limits)
         except (CodecError, OSError, EOFError, lzma.LZMAError) as error:
             raise BuildError(f"{name}: the archive is damaged ({error})") from None
         except MalformedLayer as error:

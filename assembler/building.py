@@ -36,6 +36,7 @@ from layers.digest import Digest
 from layers.errors import AccessDenied, ImageNotFound, LayersError
 from layers.image import Manifest
 from layers.tree import Tree
+from layers.treesize import check_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,6 +72,7 @@ class BuiltStage:
 def build(request: Request, settings: Settings, session: Session, progress: Progress) -> Assembled:
     """Build the wanted stage of the Dockerfile, into the store and into what was asked for."""
     with built(request, settings, session, progress) as result:
+        check_tree(result.tree, session.limits)
         raw = result.config.serialize()
         name = str(request.tags[0]) if request.tags else f"{request.context_name}-latest"
         subject = Subject(

@@ -154,6 +154,7 @@ def pull(name: str, session: Session, wanted: Wanted) -> StoredImage:
     if isinstance(source, LocalReference):
         raise BuildError(f"{name}: pull fetches from registries; what is here is read as it is")
     with open_remote(source, session, wanted) as image:
+        session.check_layers(image.manifest.layers)
         session.observer.layers_known(image.manifest.layers)
         for layer in image.manifest.layers:
             with open_layer(image.source, layer):

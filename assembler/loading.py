@@ -141,6 +141,7 @@ def _no_digest(name: Reference, shown: str) -> Reference:
 def _keep(image: Image, session: Session) -> None:
     """Store all blobs of an image as they are."""
     store, manifest = session.store, image.manifest
+    session.check_layers(manifest.layers)
     for layer in manifest.layers:
         session.check()
         if not store.has(layer):

@@ -64,13 +64,19 @@ class Workplace:
     latest: int | None = None
     """The latest time that what RUN makes may have, in seconds since 1970."""
     _commands: Commands | None = None
+    _written: int = 0
+    """Bytes of all files that instructions have copied, holes included."""
     _standings: dict[Tree, Standing] = field(default_factory=dict)
     _folders: dict[Path, FolderSource] = field(default_factory=dict)
 
     def begin(self, tree: Tree) -> Changes:
         """See `Hands`."""
         area, stack = self.session.store.area, self.stack
-        return Changes(tree, lambda: NamedSpool(stack.enter_context(area.file())))
+        return Changes(tree, lambda: NamedSpool(stack.enter_context(area.file())), self._spend)
+
+    def _spend(self, count: int) -> None:
+        self._written += count
+        self.session.limits.check("total_bytes", self._written, "all that COPY and ADD write")
 
     def commit(self, changes: Changes) -> Descriptor | None:
         """See `Hands`. The layer is in the store afterwards."""
@@ -182,6 +188,7 @@ class Workplace:
         spool = self.stack.enter_context(Spool(self.session.store.area))
         for chunk in source.read(path, node):
             spool.append(chunk)
+            self.session.limits.check("total_bytes", spool.size, path.decode(errors="replace"))
         if not is_archive(spool):
             return None
         shown = path.decode("utf-8", "backslashreplace")

@@ -25,7 +25,7 @@ from layers.digest import Digest, Verifier, verified, verify
 from layers.errors import ImageNotFound, MalformedImage, MalformedLayer
 from layers.image import JSON_LIMIT, LAYERS_MAX, ImageConfig, Index, Manifest
 from layers.kinds import Kind
-from layers.spool import Spool
+from layers.spool import Spool, check_size
 from layers.store import CHUNK
 from layers.tarindex import index_layer
 from layers.tarnames import clean_path
@@ -138,7 +138,7 @@ class Archive:
         try:
             for chunk in decompress(reads)[1]:
                 spool.append(chunk)
-                limits.check("total_bytes", spool.size, f"{self.name}: its plain size")
+                check_size(spool, source.size, limits, self.name)
         except CodecError as error:
             spool.close()
             raise MalformedImage(f"{self.name}: {error}") from None

@@ -45,9 +45,18 @@ class Changes:
     closed.
     """
 
-    def __init__(self, tree: Tree, make_file: Callable[[], NamedSpool]) -> None:
-        """Change *tree*; *make_file* opens a file, which stays the caller's, for the tar."""
+    def __init__(
+        self,
+        tree: Tree,
+        make_file: Callable[[], NamedSpool],
+        spend: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """Change *tree*; *make_file* opens a file, which stays the caller's, for the tar.
+
+        *spend* is told of each file's bytes before they are written, and may raise.
+        """
         self.tree = tree
+        self._spend = spend
         self._make_file = make_file
         self._file: NamedSpool | None = None
         self._writer: LayerWriter | None = None
@@ -83,6 +92,7 @@ class Changes:
         is the length of *chunks*, a file's data; `SizeChanged` tells that it is not. Raises
         `InvalidName` for a name that Linux would not accept.
         """
+        self._spend(size)
         parent, name = self._parent(path)
         there = parent.children.get(name)
         self._note(path, node, there)

@@ -25,8 +25,14 @@ class Limits:
     """One PAX block or GNU long name."""
     file_bytes: int = 32 * _GIB
     """The data of one file, holes included."""
+    blob_bytes: int = 32 * _GIB
+    """One layer as it is fetched or kept, compressed as a rule."""
+    hole_bytes: int = 16 * _GIB
+    """Holes of sparse files, which a few bytes ask for: those of all layers together, those of an
+    archive that ADD unpacks, those of the finished tree. Whoever packs them reads them as zeros."""
     total_bytes: int = 128 * _GIB
-    """The plain bytes of all layers together, holes of sparse files included."""
+    """The plain bytes of all layers together, holes of sparse files included; what COPY and ADD of
+    one build write."""
     ratio: int = 200
     """Plain to compressed bytes, once a layer has unpacked to more than a GiB; runs of zeros, which
     cost no disk, are not counted."""

@@ -75,18 +75,22 @@ def merge(
     """
     limits = limits or Limits()
     tree, meta = Tree(), MetaEntries()
-    entries = total = 0
+    entries = total = holes = 0
     for layer in layers:
         entries += len(layer.entries)
-        total += layer.file.size + _holes(layer)
+        found = layer_holes(layer)
+        holes += found
+        total += layer.file.size + found
         limits.check("entries", entries, f"layer {layer.name}: the image's number of entries")
+        what = f"layer {layer.name}: the size of the holes in the image's files"
+        limits.check("hole_bytes", holes, what)
         limits.check("total_bytes", total, f"layer {layer.name}: the image's plain size")
         apply_layer(tree, layer, limits, warn, meta)
     return tree
 
 
-def _holes(layer: LayerIndex) -> int:
-    """Bytes of sparse files that the layer does not store: whoever reads the tree reads them."""
+def layer_holes(layer: LayerIndex) -> int:
+    """Return the bytes of sparse files that *layer* does not store, but whoever reads it reads."""
     return sum(hole_bytes(e.size, e.segments) for e in layer.entries if e.segments is not None)
 
 

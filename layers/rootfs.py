@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from layers.codec import Compression
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
     from layers.descriptor import Descriptor
     from layers.digest import Digest
     from layers.image import BlobSource, Image
+    from layers.limits import Limits
     from layers.session import Session
     from layers.tree import Tree
 
+_ENTRIES_AT_ONCE = 1000
 _SPARE_WORKERS = 1
 """Beyond one for each processor: somebody may wait for a registry."""
 
@@ -37,6 +40,7 @@ def open_rootfs(image: Image, session: Session) -> Iterator[Tree]:
     layers = image.manifest.layers
     for layer in layers:
         _refuse_encrypted(layer)
+    session.check_layers(layers)
     session.observer.layers_known(layers)
     with ExitStack() as spools:
         indexes = _read_all(image, session, spools)
@@ -50,12 +54,15 @@ def _read_all(image: Image, session: Session, spools: ExitStack) -> dict[Digest,
         zip((d.digest for d in image.manifest.layers), image.config.diff_ids, strict=True)
     )
     descriptors = {d.digest: d for d in image.manifest.layers}
+    totals = _Totals(session.limits)
     workers = max(1, min(len(descriptors), len(os.sched_getaffinity(0)) + _SPARE_WORKERS))
     # The largest first, so that none is left alone with it at the end.
     by_size = sorted(descriptors.items(), key=lambda item: -item[1].size)
     with ThreadPoolExecutor(workers, thread_name_prefix="layer") as pool:
         futures = {
-            digest: pool.submit(_read, image.source, descriptor, diff_ids[digest], session, spools)
+            digest: pool.submit(
+                _read, image.source, descriptor, diff_ids[digest], session, spools, totals
+            )
             for digest, descriptor in by_size
         }
         try:
@@ -76,13 +83,34 @@ def _raise_first(futures: list[Future[LayerIndex]]) -> None:
             raise failure
 
 
+class _Totals:
+    """What all layers have unpacked so far; several threads tell it."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._lock = Lock()
+        self._found = {"total_bytes": 0, "entries": 0}
+
+    def add(self, name: str, count: int, what: str) -> None:
+        """Count; raise `LimitExceeded` once all layers together pass the limit *name*."""
+        with self._lock:
+            self._found[name] += count
+            self._limits.check(name, self._found[name], what)
+
+
 def _read(
-    source: BlobSource, descriptor: Descriptor, diff_id: Digest, session: Session, spools: ExitStack
+    source: BlobSource,
+    descriptor: Descriptor,
+    diff_id: Digest,
+    session: Session,
+    spools: ExitStack,
+    totals: _Totals,
 ) -> LayerIndex:
     name = str(descriptor.digest)
 
     def advance(count: int) -> None:
         session.check()
+        totals.add("total_bytes", count, f"layer {name}: the image's plain size")
         session.observer.unpacked(descriptor.digest, count)
 
     session.check()
@@ -98,6 +126,8 @@ def _read(
                 session.limits.check(
                     "entries", len(entries), f"layer {name}: its number of entries"
                 )
+            if len(entries) % _ENTRIES_AT_ONCE == 0:
+                totals.add("entries", _ENTRIES_AT_ONCE, f"layer {name}: the image's entries")
     _compare_media_type(descriptor, compression, session)
     session.observer.layer_done(descriptor.digest)
     return LayerIndex(name, entries, spool)

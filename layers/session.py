@@ -78,6 +78,13 @@ class Session:
         if self.stop.is_set():
             raise Cancelled("stopped")
 
+    def check_layers(self, layers: Sequence[Descriptor]) -> None:
+        """Raise `LimitExceeded` for sizes that no layer has, before anything of them is fetched."""
+        for layer in layers:
+            self.limits.check("blob_bytes", layer.size, f"layer {layer.digest}: its size")
+        total = sum({layer.digest: layer.size for layer in layers}.values())
+        self.limits.check("total_bytes", total, "the size of all layers of the image")
+
     def sleep(self, seconds: float) -> None:
         """Wait, but not past the moment when the work is told to stop."""
         self.stop.wait(seconds)

@@ -219,6 +219,7 @@ class RegistryBlobs:
         """Open a layer's chunks; it is fetched and verified first if the store lacks it."""
         store = self._session.store
         if not store.has(descriptor):
+            self._session.check_layers([descriptor])
             client = self._registry.clone()
             try:
                 store.ingest(descriptor, self._counted(client.blob(descriptor), descriptor.digest))

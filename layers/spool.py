@@ -145,7 +145,7 @@ def unpack(
         for chunk in plain:
             spool.append(chunk)
             verifier.update(chunk)
-            _check_size(spool, descriptor, limits)
+            check_size(spool, descriptor.size, limits, f"layer {name}")
             advance(len(chunk))
         verifier.finish()
     except CodecError as error:
@@ -157,9 +157,10 @@ def unpack(
     return spool, compression
 
 
-def _check_size(spool: Spool, descriptor: Descriptor, limits: Limits) -> None:
-    limits.check("total_bytes", spool.size, f"layer {descriptor.digest}: its plain size")
+def check_size(spool: Spool, packed: int, limits: Limits, what: str) -> None:
+    """Raise `LimitExceeded` for what was unpacked of *packed* bytes of *what* and is a bomb."""
+    limits.check("total_bytes", spool.size, f"{what}: its plain size")
     # Zeros are not counted: an honest `lastlog` of gigabytes is little else.
-    if spool.stored > _RATIO_FREE and spool.stored > descriptor.size * limits.ratio:
-        what = f"layer {descriptor.digest}: the ratio of its plain to its compressed size"
-        limits.check("ratio", spool.stored // max(descriptor.size, 1), what)
+    if spool.stored > _RATIO_FREE and spool.stored > packed * limits.ratio:
+        ratio = spool.stored // max(packed, 1)
+        limits.check("ratio", ratio, f"{what}: the ratio of its plain to its compressed size")

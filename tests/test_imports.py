@@ -31,12 +31,14 @@ LAYERS = (
         "imagepaths",
         "changes",
         "naming",
+        "treesize",
     },
     {"sources", "rootfs", "imagefile", "imagecopy"},
     {"imagefs"},
     {"opener"},
 )
 PURE = {
+    "treesize",
     "abridged",
     "aufs",
     "digest",

@@ -19,6 +19,7 @@ from support.layers import directory, file, gzipped, hardlink, layer, symlink, z
 
 from layers import archive as archive_module
 from layers import descriptor as media
+from layers import spool as spool_module
 from layers.archive import Archive, DockerArchive, OciArchive
 from layers.descriptor import Descriptor
 from layers.digest import Digest
@@ -375,6 +376,13 @@ def test_what_docker_did_not_save_is_told(opened, tmp_path):
     layout = Layout(tmp_path / "layout")
     with pytest.raises(MalformedImage, match=r"no manifest.json in it, .*oci-archive:FILE"):
         DockerArchive(opened(oci_archive(tmp_path / "a.tar", layout)))
+
+
+def test_a_compressed_archive_is_no_bomb(opened, monkeypatch):
+    # The ratio counts above a GiB; here above a MiB.
+    monkeypatch.setattr(spool_module, "_RATIO_FREE", 1 << 20)
+    with pytest.raises(LimitExceeded, match="the archive: the ratio of its plain .* limit of 200"):
+        opened(gzipped(saved(file("l/layer.tar", b"same" * (1 << 20)))))
 
 
 @pytest.mark.parametrize("copies", [1, 40])

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 from builders import LAYER, index, merged
-from support.layers import directory, file, layer, symlink
+from support.layers import directory, file, layer, sparse_files, symlink
 
 from layers.errors import LimitExceeded
 from layers.limits import Limits
@@ -57,6 +57,12 @@ def test_limits_of_the_whole_image(name, fits, passes):
     merged(*fits, limits=limits)
     with pytest.raises(LimitExceeded, match=f"^layer layer .*--limit {name}=N"):
         merged(*passes, limits=limits)
+
+
+def test_holes_of_all_layers_have_a_limit_of_their_own():
+    merged(sparse_files(8, 1 << 30), sparse_files(8, 1 << 30))
+    with pytest.raises(LimitExceeded, match=r"^layer layer 1: .*holes.*\(hole_bytes\)"):
+        merged(sparse_files(8, 1 << 30), sparse_files(9, 1 << 30))
 
 
 def test_names_replaced_in_place_do_not_count_twice():

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 from builders import blob_of, contents, damage, paths
@@ -119,6 +120,31 @@ def test_leaving_closes_what_was_open_and_leaves_no_files(tmp_path, session):
         raise KeyError
     assert len(os.listdir("/proc/self/fd")) == before
     assert list((session.store.root / "tmp").iterdir()) == []
+
+
+def test_a_layer_that_says_it_is_huge_is_refused_before_it_is_read(tmp_path, session):
+    layout = with_layers(oci_layout(tmp_path / "x", [LOWER]), size=(32 << 30) + 1)
+    with pytest.raises(LimitExceeded, match=r"its size passes .* \(blob_bytes\)"):
+        rootfs(layout, session).__enter__()
+    assert session.observer.plain == {}
+
+
+def test_layers_that_are_huge_together_are_refused_before_one_is_read(tmp_path, session):
+    tars = [layer(file("n", b"%d" % number)) for number in range(5)]
+    layout = with_layers(oci_layout(tmp_path / "x", tars), size=32 << 30)
+    with pytest.raises(LimitExceeded, match=r"the size of all layers .* \(total_bytes\)"):
+        rootfs(layout, session).__enter__()
+    assert session.observer.plain == {}
+
+
+@pytest.mark.parametrize("name", ["total_bytes", "entries"])
+def test_layers_are_counted_together_while_they_are_read(tmp_path, session, name):
+    tars = [layer(*(file(f"{number}-{n}") for n in range(1000))) for number in range(30)]
+    most = 3 * len(tars[0]) if name == "total_bytes" else 3000
+    limited = replace(session, limits=Limits().override(name, most))
+    with pytest.raises(LimitExceeded, match=rf"the image's .* \({name}\)"):
+        rootfs(oci_layout(tmp_path / "x", tars), limited).__enter__()
+    assert 3 <= len(session.observer.done) < 10
 
 
 FOREIGN = [

@@ -178,6 +178,12 @@ def pax_header(records: dict[bytes, bytes], kind: bytes = b"x") -> Raw:
     return Raw(raw_header(b"PaxHeader", kind=kind, size=len(body)) + padded(body))
 
 
+def sparse_files(count: int, size: int) -> bytes:
+    """A tar of *count* files, each a hole of *size* bytes and nothing else."""
+    hole = pax_header({b"GNU.sparse.size": b"%d" % size, b"GNU.sparse.map": b""})
+    return layer(*(item for n in range(count) for item in (hole, raw(raw_header(b"f%d" % n)))))
+
+
 def gzipped(data: bytes, level: int = 6) -> bytes:
     return gzip.compress(data, level, mtime=0)
 
