@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from assembler.dockerfile import redact
 from assembler.errors import BuildError, DownloadError
 from layers.kinds import Kind
+from layers.spool import check_size
 from layers.tree import Data, Node, Tree
 from layers.urls import origin
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 _CHUNK = 1 << 18
 _TIMEOUT = (15, 60)
+_SLOWEST = 60.0
+"""Seconds in which a download brings a KiB, at least."""
 _CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 OFFLINE = "--offline fetches nothing; download it beforehand, and ADD or COPY the file"
 _UNNAMED = "__unnamed__"
@@ -67,13 +70,14 @@ def _fetch(url: str, spool: Spool, session: Session) -> int:
     import requests
     from requests.utils import get_auth_from_url
 
+    from layers.pace import Pace
     from layers.web import WebSession, explain
 
     shown = redact(url)
     login = get_auth_from_url(url)
     try:
         with (
-            WebSession(*_TIMEOUT) as web,
+            WebSession(*_TIMEOUT, Pace(_SLOWEST)) as web,
             web.get(url, stream=True, auth=login if any(login) else None) as response,
         ):
             _check(response, shown)
@@ -81,6 +85,7 @@ def _fetch(url: str, spool: Spool, session: Session) -> int:
                 session.check()
                 spool.append(chunk)
                 session.limits.check("file_bytes", spool.size, shown)
+                check_size(spool, response.raw.tell(), session.limits, shown)
             return _modified(response)
     except requests.exceptions.InvalidURL:
         raise BuildError(f"{shown}: this URL leads nowhere; check it") from None

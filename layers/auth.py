@@ -205,6 +205,7 @@ class ChallengeAuth(oras.auth.token.TokenAuth):  # type: ignore[misc] # oras has
         A Bearer challenge is preferred, wherever it stands: its token may be had without a login,
         and does less harm than a password where it is lost.
         """
+        original.close()  # nobody reads its body
         if origin(original.url) != origin(self._registry):
             raise self._denied_elsewhere(original)
         challenges = parse_challenges(original.headers.get("WWW-Authenticate", ""))

@@ -14,7 +14,7 @@ import os
 import random
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import oras.provider
@@ -35,6 +35,7 @@ from layers.errors import (
     RegistryUnavailable,
 )
 from layers.image import JSON_LIMIT
+from layers.pace import Pace
 from layers.reference import DOCKER_HUB
 from layers.store import CHUNK
 from layers.tokens import TokenServerBusy
@@ -68,6 +69,8 @@ class Patience:
     """The most that Retry-After can ask for."""
     connect_timeout: float = 10.0
     read_timeout: float = 60.0
+    pace: Pace = field(default_factory=Pace)
+    """How slowly an answer may come."""
     resumes: int = 20
     """How often one blob may be cut and continued."""
     sleep: Callable[[float], None] = time.sleep
@@ -83,7 +86,9 @@ class Registry(oras.provider.Registry):  # type: ignore[misc] # oras has no type
         super().__init__(hostname=host, insecure=reference.is_loopback)
         self._reference = reference
         self._patience = patience or Patience()
-        self.session = WebSession(self._patience.connect_timeout, self._patience.read_timeout)
+        self.session = WebSession(
+            self._patience.connect_timeout, self._patience.read_timeout, self._patience.pace
+        )
         # A proxy of the environment is not for this machine itself.
         self.session.trust_env = not reference.is_loopback
         self._base = f"{self.prefix}://{host}/v2/{reference.repository}"

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import email.utils
+import io
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
+
+from layers.pace import TOO_LONG, TOO_SLOW, Pace, paced_pools
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,18 +22,44 @@ if TYPE_CHECKING:
 TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 TOO_MANY_REQUESTS = 429
 _SECONDS = re.compile(r"\d{1,9}")
+_REDIRECT = 1 << 16
+"""Bytes of a redirect's body that are read so that its connection can be used again."""
 
 
 class _TimedAdapter(HTTPAdapter):
-    """requests waits for ever unless it is told otherwise each time."""
+    """requests waits for ever unless it is told otherwise each time, and reads redirects whole."""
 
-    def __init__(self, connect_timeout: float, read_timeout: float) -> None:
+    def __init__(self, connect_timeout: float, read_timeout: float, pace: Pace) -> None:
         self._timeout = (connect_timeout, read_timeout)
+        self._pools = paced_pools(pace)
         super().__init__()
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = self._pools
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        manager.pool_classes_by_scheme = self._pools
+        return manager
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:  # type: ignore[override] # the same keywords, untyped
         kwargs["timeout"] = kwargs.get("timeout") or self._timeout
-        return super().send(request, **kwargs)
+        response = super().send(request, **kwargs)
+        if response.is_redirect:
+            _drop_body(response)
+        return response
+
+
+def _drop_body(response: requests.Response) -> None:
+    """Leave a redirect without its body, which has no use, and maybe no end."""
+    length = response.headers.get("Content-Length", "")
+    if _SECONDS.fullmatch(length) and int(length) <= _REDIRECT:
+        # So short a one is read, and the connection serves again.
+        with suppress(urllib3.exceptions.HTTPError):
+            response.raw.read(decode_content=False)
+    response.raw.close()
+    response.raw = io.BytesIO()
 
 
 class WebSession(requests.Session):
@@ -37,11 +68,13 @@ class WebSession(requests.Session):
     Proxies and CAs of the environment are used all the same, unless `trust_env` is taken away.
     """
 
-    def __init__(self, connect_timeout: float, read_timeout: float) -> None:
+    def __init__(
+        self, connect_timeout: float, read_timeout: float, pace: Pace | None = None
+    ) -> None:
         super().__init__()
         self.auth = _as_it_is  # requests asks ~/.netrc where there is none
         self.headers["User-Agent"] = "golem-assemble"
-        adapter = _TimedAdapter(connect_timeout, read_timeout)
+        adapter = _TimedAdapter(connect_timeout, read_timeout, pace or Pace())
         self.mount("https://", adapter)
         self.mount("http://", adapter)
 
@@ -97,6 +130,9 @@ _SIGNS = (
     ("InvalidURL", Trouble("its address makes no sense", "check the name", may_pass=False)),
     ("InvalidSchema", Trouble("it redirects to what is not http", _AGAIN, may_pass=False)),
     ("TooManyRedirects", Trouble("it redirects in circles", _AGAIN, may_pass=False)),
+    (TOO_SLOW, Trouble("it sends too slowly", _AGAIN)),
+    (TOO_LONG, Trouble("its answer has no end", _AGAIN, may_pass=False)),
+    ("chunk size", Trouble("its answer has no end", _AGAIN, may_pass=False)),
     ("timed out", Trouble("no answer in time", _REACHABLE)),
     ("IncompleteRead", Trouble("the connection was closed early", _AGAIN)),
     ("Connection aborted", Trouble("the connection was closed", _AGAIN)),

@@ -13,7 +13,17 @@ MODULES = sorted(p for name in ("layers", "assembler") for p in (ROOT / name).rg
 
 # From core to edge; a module imports from its own row and the rows above it, never from below.
 LAYERS = (
-    {"errors", "kinds", "leftovers", "regular", "jsontext", "challenges", "urls", "abridged"},
+    {
+        "errors",
+        "kinds",
+        "leftovers",
+        "regular",
+        "jsontext",
+        "challenges",
+        "urls",
+        "abridged",
+        "pace",
+    },
     {"digest", "limits", "tarheader", "tarnames", "tempfiles", "web", "storetrust"},
     {"reference", "descriptor", "sparse", "codec", "tokens", "aufs"},
     {"tarindex", "configcheck"},

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import stat
 from urllib.parse import parse_qs, urlsplit
@@ -289,6 +290,7 @@ def refusal(challenge, status=401, **headers):
     """A registry's refusal of a request that had *headers*."""
     response = requests.Response()
     response.status_code = status
+    response.raw = io.BytesIO()
     response.headers["Www-Authenticate"] = challenge
     response.url = f"{BASE}/manifests/1"
     response.request = requests.Request("GET", response.url, headers=headers).prepare()
