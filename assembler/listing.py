@@ -11,6 +11,7 @@ from assembler import gvmi, squashlist
 from assembler.assembling import open_tree
 from assembler.errors import BuildError
 from assembler.inspection import gvmi_path
+from assembler.printable import printable
 from layers.kinds import Kind
 from layers.naming import find_source
 from layers.tree import Tree, TreeError
@@ -94,8 +95,5 @@ def mode_string(node: Node) -> str:
 
 
 def _printable(name: bytes) -> str:
-    """Return a name that cannot confuse a terminal: control characters are escaped."""
-    text = name.decode("utf-8", "backslashreplace")
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
+    """Return a name as one line of text; what is not UTF-8 is escaped, too."""
+    return printable(name.decode("utf-8", "backslashreplace"))

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING
 
+from assembler.printable import printable
 from assembler.progress import LayerState, NoView
 from assembler.views import came, how_it_ended, size
 
@@ -94,9 +95,10 @@ class RichView(NoView):
 
     def note(self, level: str, text: str) -> None:
         """Print a warning or advice above the live lines."""
-        from rich.markup import escape
+        from rich.text import Text
 
-        self._console.print(f"[yellow]{level}:[/yellow] {escape(text)}", highlight=False)
+        # As a text, in which neither markup nor the names of emoji mean anything.
+        self._console.print(Text.assemble((f"{level}:", "yellow"), " ", printable(text)))
 
     def close(self) -> None:
         """Leave the last state on the screen."""
@@ -106,7 +108,8 @@ class RichView(NoView):
     def _above(self, text: str, end: str = "") -> None:
         from rich.text import Text
 
-        self._console.print(Text.assemble(text, " " * bool(end), (end, "dim")), soft_wrap=True)
+        shown = printable(text)
+        self._console.print(Text.assemble(shown, " " * bool(end), (end, "dim")), soft_wrap=True)
 
     def _screen(self) -> RenderableType:
         """Return the lines that are drawn anew again and again."""
@@ -116,7 +119,8 @@ class RichView(NoView):
         width, height = self._console.size
         doing, squash = self._doing, self._squash
         room = max(1, min(height // 2, _MOST_ROWS))
-        below = [Text(f"{doing.seconds:.1f} s [{doing.place}] {doing.text}")] if doing else []
+        shown = printable(f"{doing.seconds:.1f} s [{doing.place}] {doing.text}") if doing else ""
+        below = [Text(shown)] if doing else []
         if squash is not None and len(below) < room:
             below.insert(0, self._drawn(squash, width))
         rows = layer_rows(self._layers, room - len(below))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import resource
 from typing import TYPE_CHECKING, Any
 
 from assembler.output import STDOUT, atomic
+from assembler.printable import json_text
 from assembler.views import size
 from layers.reference import Reference
 
@@ -81,9 +81,7 @@ def _path(packed: Packed) -> str | None:
 def write_report(path: Path, data: dict[str, Any]) -> None:
     """Write the report as JSON, whole or not at all."""
     with atomic(path, "--report", binary=False) as temp:
-        temp.write(
-            json.dumps(data, indent=2, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
-        )
+        temp.write(json_text(data).encode() + b"\n")
 
 
 def summary(result: Assembled, progress: Progress) -> list[str]:

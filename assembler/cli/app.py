@@ -9,6 +9,7 @@ import typer
 from assembler import __version__
 from assembler.cli import keeping, looking, making, sandboxes
 from assembler.cli.command import Program
+from assembler.cli.echo import echo
 
 app = typer.Typer(
     name="golem-assemble",
@@ -23,7 +24,7 @@ app = typer.Typer(
 
 def _version(show: bool) -> None:
     if show:
-        typer.echo(f"golem-assemble {__version__}")
+        echo(f"golem-assemble {__version__}")
         raise typer.Exit
 
 

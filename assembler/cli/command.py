@@ -5,20 +5,25 @@ from __future__ import annotations
 import functools
 import inspect
 import re
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, get_type_hints
 
+import typer
 from typer.core import TyperCommand, TyperGroup
 
 from assembler.cli.arguments import Syntax, rewrite
+from assembler.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from assembler.cli.arguments import Foreign
 
 
 _TYPE = re.compile(r" <[^ ]*>$")
+# Typer does not export the common class of what it raises.
+_USAGE_ERROR: Any = typer.BadParameter.__mro__[2]
 
 
 class Command(TyperCommand):
@@ -67,10 +72,30 @@ class Command(TyperCommand):
 class Program(TyperGroup):
     """The list of commands, and where to read on."""
 
+    def make_context(self, *arguments: Any, **extra: Any) -> Any:
+        """Read the program's own options."""
+        with _readable():
+            return super().make_context(*arguments, **extra)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Find the command, read its words and do it."""
+        with _readable():
+            return super().invoke(ctx)
+
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """Name the documentation's address, as the installed package gives it."""
         formatter.write_paragraph()
         formatter.write_text(f"Documentation: {_documentation()}")
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Make errors printable that Typer shows by itself: they repeat words of the command line."""
+    try:
+        yield
+    except _USAGE_ERROR as error:
+        error.message = printable(error.message)
+        raise
 
 
 def _documentation() -> str:

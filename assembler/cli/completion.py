@@ -76,7 +76,8 @@ def subjects(ctx: typer.Context, incomplete: str) -> list[str]:
     with suppress(Exception):
         head = incomplete.rpartition("/")[0]
         folder = Path(head) if head else Path("/" if incomplete.startswith("/") else ".")
-        files = [str(path) for path in folder.iterdir() if path.suffix == ".gvmi"]
+        names = (str(path) for path in folder.iterdir() if path.suffix == ".gvmi")
+        files = [name for name in names if name.isprintable()]
         return images(ctx, incomplete) + sorted(f for f in files if f.startswith(incomplete))
     return images(ctx, incomplete)
 

@@ -12,6 +12,7 @@ from assembler.cli import exits
 from assembler.dockerfile.redacting import redact
 from assembler.errors import AssemblerError
 from assembler.memorylimit import memory_limit
+from assembler.printable import printable_lines, printable_message
 from assembler.views import write_event
 from layers.errors import LayersError
 
@@ -76,7 +77,8 @@ class Teller:
             fields = {"status": failure.status, "kind": failure.kind, "message": message}
             write_event(sys.stderr, "error", **fields, **({"traceback": shown} if shown else {}))
         else:
-            print(f"{shown}golem-assemble: {message}", file=sys.stderr)
+            told = f"golem-assemble: {printable_message(message)}"
+            print(f"{printable_lines(shown)}{told}", file=sys.stderr)
         return failure.status
 
     def _traced(self, error: BaseException) -> bool:

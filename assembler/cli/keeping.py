@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from contextlib import ExitStack
@@ -14,8 +13,10 @@ import typer
 from assembler.cli import completion
 from assembler.cli import options as o
 from assembler.cli.command import Command
+from assembler.cli.echo import echo, echo_json
 from assembler.cli.working import opened_store, working
 from assembler.errors import OptionError
+from assembler.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,9 +122,9 @@ def list_images(
         found = [image.fields() for image in stored]
     if quiet:
         for identity in dict.fromkeys(item["id"] for item in found):
-            typer.echo(_short(identity))
+            echo(_short(identity))
     elif output == "json":
-        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        echo_json(found)
     else:
         _show_images(found, digests=digests)
 
@@ -146,7 +147,7 @@ def pull(
     with working(store, o.limits(limit), o.shown(progress, quiet=quiet)) as work:
         pulled = images.pull(image, work.session, o.wanted(platform))
     work.progress.result(pull_report(pulled, work.progress))
-    typer.echo(str(pulled.image.id))
+    echo(str(pulled.image.id))
 
 
 def load(
@@ -181,7 +182,7 @@ def load(
             path, str(source or "standard input"), work.session, o.wanted(platform), given
         )
     for one in () if quiet else loaded:
-        typer.echo(f"Loaded image: {one.name.familiar}:{one.name.tag or 'latest'}")
+        echo(f"Loaded image: {one.name.familiar}:{one.name.tag or 'latest'}")
 
 
 def tag(
@@ -219,7 +220,7 @@ def rmi(
 
     with working(store, o.limits(None), "none", looking=True) as work:
         for image in images.remove_tags(work.session.store, names):
-            typer.echo(f"Untagged: {image.name.familiar}:{image.name.tag or 'latest'}")
+            echo(f"Untagged: {image.name.familiar}:{image.name.tag or 'latest'}")
 
 
 def history(
@@ -250,11 +251,11 @@ def history(
     ):
         entries = images.history(opened)
     if as_json:
-        typer.echo(json.dumps(entries, indent=2, ensure_ascii=False))
+        echo_json(entries)
         return
     rows = [["CREATED", "CREATED BY", "SIZE", "COMMENT"]]
     for entry in entries:
-        made_by = " ".join(entry["created_by"].split())
+        made_by = printable(" ".join(entry["created_by"].split()))
         if not full and len(made_by) > _COMMAND_SHOWN:
             made_by = made_by[: _COMMAND_SHOWN - 3] + "..."
         rows.append([_date(entry["created"]), made_by, _size(entry["size"]), entry["comment"]])
@@ -308,13 +309,13 @@ def prune(
         if not yes and not dry and sys.stdin.isatty():
             among = _agreed(images.prune(content, limit, dry=True))
             if among is None:
-                typer.echo("nothing was removed")
+                echo("nothing was removed")
                 return
         gone = images.prune(content, limit, dry=dry, among=among)
     for one in gone:
-        typer.echo(f"{'would remove' if dry else 'removed'} {one.name}  {_size(one.size)}")
+        echo(f"{'would remove' if dry else 'removed'} {one.name}  {_size(one.size)}")
     total = _size(sum(one.size for one in gone))
-    typer.echo(f"{'reclaimable' if dry else 'reclaimed'}: {total}")
+    echo(f"{'reclaimable' if dry else 'reclaimed'}: {total}")
 
 
 def _warn(text: str) -> None:
@@ -329,9 +330,9 @@ def _agreed(found: Sequence[Loose]) -> list[str] | None:
     if not found:
         return []
     for one in found:
-        typer.echo(f"  {one.name}  {_size(one.size)}", err=True)
+        echo(f"  {one.name}  {_size(one.size)}", err=True)
     total = _size(sum(one.size for one in found))
-    typer.echo(f"Remove these {len(found)}, {total} in all? [y/N] ", nl=False, err=True)
+    echo(f"Remove these {len(found)}, {total} in all? [y/N] ", err=True, end="")
     agreed = sys.stdin.readline().strip().lower() in {"y", "yes"}
     return [one.name for one in found] if agreed else None
 
@@ -348,11 +349,13 @@ def _show_images(found: Sequence[dict[str, Any]], *, digests: bool) -> None:
     _table(rows if digests else [row[:2] + row[3:] for row in rows])
 
 
-def _table(rows: Sequence[Sequence[str]]) -> None:
+def _table(texts: Sequence[Sequence[str]]) -> None:
+    # As they are shown: the widths are those of what is printed.
+    rows = [[printable(text) for text in row] for row in texts]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        typer.echo("   ".join(cells).rstrip())
+        echo("   ".join(cells).rstrip())
 
 
 def _short(digest: str) -> str:

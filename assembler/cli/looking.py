@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import typer
 from assembler.cli import options as o
 from assembler.cli.command import Command
 from assembler.cli.completion import subjects
+from assembler.cli.echo import echo, echo_json
 from assembler.cli.working import working
 from assembler.errors import OptionError
 
@@ -76,10 +76,10 @@ def inspect(
     with working(store, o.limits(None), "none", looking=True) as work:
         found = inspection.inspect(subject, o.wanted(platform), work.session)
     if as_json:
-        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        echo_json(found)
     else:
         for line in inspection.lines(found):
-            typer.echo(line)
+            echo(line)
 
 
 def list_tree(
@@ -103,7 +103,7 @@ def list_tree(
         listing.open_listing(subject, o.wanted(platform), work.session, work.progress) as tree,
     ):
         for line in listing.lines(tree, path, long=long, recursive=recursive):
-            typer.echo(line)
+            echo(line)
 
 
 def verify(file: _File, debug: o.Debug = False) -> None:
@@ -111,7 +111,7 @@ def verify(file: _File, debug: o.Debug = False) -> None:
     from assembler import verification
 
     for line in verification.verify(file):
-        typer.echo(line)
+        echo(line)
 
 
 def print_hash(file: _File, debug: o.Debug = False) -> None:
@@ -119,4 +119,4 @@ def print_hash(file: _File, debug: o.Debug = False) -> None:
     from assembler import gvmi
 
     gvmi.GvmiFile.read(file)
-    typer.echo(gvmi.image_hash(file))
+    echo(gvmi.image_hash(file))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +12,7 @@ from assembler.cli import options as o
 from assembler.cli.command import Command, grouped
 from assembler.cli.completion import images, stages
 from assembler.cli.dockerlike import BuildCommand, DockerOptions
+from assembler.cli.echo import echo, echo_json
 from assembler.cli.working import working
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ def _tell(result: Assembled, progress: Progress, quiet: bool, settings: Settings
     if taken and told:
         return  # on stderr there are events and nothing else
     for line in lines:
-        typer.echo(line, err=taken)
+        echo(line, err=taken)
 
 
 def check(
@@ -249,9 +249,9 @@ def _check(request: Request, platform: str | None, store: Path | None, *, as_jso
     with working(store, o.limits(None), "none") as work:
         found = checking.check(request, o.wanted(platform), work.session)
     if as_json:
-        typer.echo(json.dumps(found.fields(), indent=2, ensure_ascii=False))
+        echo_json(found.fields())
     else:
         for line in found.lines():
-            typer.echo(line)
+            echo(line)
     if found.failed:
         raise typer.Exit(1)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
 from assembler.cli import options as o
 from assembler.cli.command import Command
+from assembler.cli.echo import echo, echo_json
 from assembler.cli.working import working
 from assembler.errors import SandboxError
 
@@ -38,13 +38,13 @@ def sandbox(
         probes = probe_all(TreeArea(work.session.store.root))
     works = [probe for probe in probes if probe.rung is not None]
     if as_json:
-        typer.echo(json.dumps([probe.fields() for probe in probes], indent=2))
+        echo_json([probe.fields() for probe in probes])
     else:
         for probe in probes:
             mark = "yes" if probe.rung else "no "
             chosen = " (build takes this)" if works and probe is works[0] else ""
-            typer.echo(f"{mark}  {probe.name:<9} {probe.about}{chosen}")
+            echo(f"{mark}  {probe.name:<9} {probe.about}{chosen}")
             if probe.reason:
-                typer.echo(f"     {'':<9} {probe.reason}; {probe.remedy}")
+                echo(f"     {'':<9} {probe.reason}; {probe.remedy}")
     if not works:
         raise SandboxError("RUN cannot be done here; each line above says what would mend it")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from assembler.cli.echo import echo
 from assembler.output import temporary_folder
 from assembler.progress import NoView, Progress
 from assembler.views import make_view
@@ -62,7 +63,7 @@ def working(
         progress.close()
         if mode == "none":
             for text in progress.grave:
-                typer.echo(f"golem-assemble: warning: {text}", err=True)
+                echo(f"golem-assemble: warning: {text}", err=True)
 
 
 @contextmanager
