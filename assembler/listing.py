@@ -40,8 +40,8 @@ def open_listing(
     """Read the tree of an image or of a .gvmi."""
     path = gvmi_path(subject)
     if path is not None:
-        gvmi.GvmiFile.read(path)
-        yield Listing(*squashlist.read_tree(path))
+        file = gvmi.GvmiFile.read(path)
+        yield Listing(*squashlist.read_tree(path, file.superblock.inodes))
         return
     source = find_source(subject, session.store)
     with open_tree(source, wanted, session, progress) as (_, tree):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import secrets
 import signal
 import subprocess
-from contextlib import suppress
-from typing import IO, TYPE_CHECKING
+from contextlib import ExitStack, suppress
+from typing import IO, TYPE_CHECKING, Self
 
 from assembler.errors import GvmiError, SquashfsError
 from assembler.output import STDOUT
@@ -15,7 +16,7 @@ from layers.kinds import Kind
 from layers.tree import Node, Tree, TreeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 _END = b"#"
@@ -37,6 +38,10 @@ _GRACE = 5.0
 """Seconds that unsquashfs has to end by itself, after it has written its last."""
 
 
+class _Mismatch(Exception):
+    """The records are not those of the entries."""
+
+
 def check_contents(path: Path) -> None:
     """Unpack all files' data, without keeping them; raise `GvmiError` for damage."""
     with message_file() as stderr:
@@ -45,32 +50,72 @@ def check_contents(path: Path) -> None:
             raise _failure(path, done.returncode, stderr)
 
 
-def read_tree(path: Path) -> tuple[Tree, dict[Node, int]]:
+def read_tree(path: Path, inodes: int | None = None) -> tuple[Tree, dict[Node, int]]:
     """Return the tree of the squashfs at the head of *path*, and the sizes of its files in bytes.
 
-    Raises `GvmiError` for a broken squashfs, `SquashfsError` where unsquashfs is missing or cannot
-    read such files.
+    Raises `GvmiError` for a broken squashfs, and for one that has another number of inodes than
+    *inodes*; `SquashfsError` where unsquashfs is missing or cannot read such files.
     """
-    command = _command(path)
     tree = Tree()
     sizes: dict[Node, int] = {}
-    with message_file() as stderr:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr)
-        complete = False
-        line = b""
+    line = b""
+    found = 0
+    with _Program(path, _entries_command) as entries, _Program(path, _command) as records:
         try:
-            for line in _records(process.stdout) if process.stdout is not None else ():
-                complete = line == _END
-                if not complete:
-                    _add(tree, sizes, line)
+            for line in _records(records.output, _entries(entries.output, entries.mark)):
+                found += _add(tree, sizes, line)
+            entries.finish()
+            # What follows the listing is all the files' data: nobody waits for that.
+            if not records.output.readline(_LINE_LIMIT).startswith(_END):
+                raise _Mismatch
+        except _Mismatch:
+            entries.finish()
+            records.finish()
+            raise _damaged(path, "unsquashfs lists it differently each time") from None
         except (ValueError, LookupError, TreeError):
             raise _damaged(path, f"unsquashfs lists {line[:100]!r}, which makes no sense") from None
-        finally:
-            # What follows the listing is all the files' data: nobody waits for that.
-            status = _end(process, wait=not complete)
-        if not complete:
-            raise _failure(path, status, stderr)
+    if inodes not in {found, None}:
+        raise _damaged(path, f"its superblock says {inodes:,} inodes, and it has {found:,}")
     return tree, sizes
+
+
+class _Program:
+    """A run of unsquashfs whose output is read: not to its end, if nobody wants that."""
+
+    def __init__(self, path: Path, command: Callable[[Path, str], list[str]]) -> None:
+        self._path = path
+        self.mark = f"golem-{secrets.token_hex(16)}"
+        """What nobody who made the squashfs can know."""
+        self._command = command(path, self.mark)
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._messages = stack.enter_context(message_file())
+            self._process = subprocess.Popen(
+                self._command, stdout=subprocess.PIPE, stderr=self._messages
+            )
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._stack:
+            _end(self._process, wait=False)
+
+    @property
+    def output(self) -> IO[bytes]:
+        """Its standard output."""
+        stream = self._process.stdout
+        if stream is None:
+            raise ValueError("no pipe")
+        return stream
+
+    def finish(self) -> None:
+        """Wait for the end of one that has nothing more to write; raise for its failure."""
+        if not self.output.closed and self.output.read(1):
+            return
+        status = _end(self._process, wait=True)
+        if status != 0:
+            raise _failure(self._path, status, self._messages)
 
 
 def _end(process: subprocess.Popen[bytes], *, wait: bool) -> int:
@@ -83,7 +128,13 @@ def _end(process: subprocess.Popen[bytes], *, wait: bool) -> int:
     return process.wait()
 
 
-def _command(path: Path) -> list[str]:
+def _entries_command(path: Path, mark: str) -> list[str]:
+    """Return what writes all names, each below *mark*, to standard output."""
+    program = find_tool("unsquashfs")
+    return [program, "-no-progress", "-quiet", "-lln", "-d", mark, str(path.absolute())]
+
+
+def _command(path: Path, _mark: str = "") -> list[str]:
     """Return what writes the listing, then all data, to standard output.
 
     On some errors unsquashfs removes its output by name; no one can remove this name. An option
@@ -113,41 +164,60 @@ def _damaged(path: Path, reason: str) -> GvmiError:
     return GvmiError(f"{path} is not a sound .gvmi: its squashfs is damaged: {reason}")
 
 
-def _records(stream: IO[bytes]) -> Iterator[bytes]:
-    """Yield the records of a listing, and its end mark.
+def _entries(stream: IO[bytes], mark: str) -> Iterator[bytes]:
+    """Yield `PATH`, or `PATH -> TARGET` of a link, of each entry; the root's path is empty.
 
-    unsquashfs escapes spaces and backslashes, but not newlines. A line that is no record of its own
-    belongs to the link's target before it, else to the name that begins the next record; where both
-    are possible the listing does not tell, and the link has it.
+    unsquashfs does not escape newlines here either, but a line without *mark* can only go on with
+    the entry before it.
     """
-    record = held = b""
+    begin = f" {mark}".encode()
+    held: bytes | None = None
     for _ in range(_ENTRY_LIMIT):
-        line = stream.readline(_LINE_LIMIT).removesuffix(b"\n")
-        if not line or line.startswith(b"#"):
+        line = stream.readline(_LINE_LIMIT)
+        if not line:
             break
-        match = _LINE.fullmatch(held + line)
-        if match is not None:
-            if record:
-                yield record
-            record, held = held + line, b""
-        elif _is_link(record) and not held:
-            record += b"\n" + line
-        else:
-            held += line + b"\n"
-    if record:
+        _, found, rest = line.removesuffix(b"\n").partition(begin)
+        if found:
+            if held is not None:
+                yield held
+            held = rest.removeprefix(b"/")
+        elif held is not None:
+            held += b"\n" + line.removesuffix(b"\n")
+    if held is not None:
+        yield held
+
+
+def _records(stream: IO[bytes], entries: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the record of each of the *entries*: pseudo-file definitions, without the end mark.
+
+    unsquashfs escapes spaces and backslashes in names, but not newlines, and none of a link's
+    target; so whoever made the squashfs writes lines that look like records, or like the end. How
+    many lines are a record's own is known from its entry.
+    """
+    for entry in entries:
+        lines = [stream.readline(_LINE_LIMIT) for _ in range(entry.count(b"\n") + 1)]
+        if not lines[-1]:
+            raise _Mismatch
+        record = b"".join(lines).removesuffix(b"\n")
+        if not _fits(record, entry):
+            raise _Mismatch
         yield record
-    if held:
-        raise ValueError("no record")
-    if line.startswith(b"#"):
-        yield _END
 
 
-def _is_link(record: bytes) -> bool:
+def _fits(record: bytes, entry: bytes) -> bool:
+    """Return whether a record is the one of *entry*."""
     match = _LINE.fullmatch(record)
-    return match is not None and match[2] == b"S"
+    if match is None:
+        return True  # told as what makes no sense
+    shown = _unescape(match[1]).removeprefix(b"/")
+    if match[2] == b"S":
+        shown += b" -> " + match[3].split(b" ", 4)[-1]
+    # The second name of a link has no target in its record.
+    return shown == entry or (match[2] == b"L" and entry.startswith(shown + b" -> "))
 
 
-def _add(tree: Tree, sizes: dict[Node, int], line: bytes) -> None:
+def _add(tree: Tree, sizes: dict[Node, int], line: bytes) -> bool:
+    """Add what a record tells; return whether it is a new inode, not another name of one."""
     match = _LINE.fullmatch(line)
     if match is None:
         raise ValueError("no record")
@@ -159,10 +229,10 @@ def _add(tree: Tree, sizes: dict[Node, int], line: bytes) -> None:
             raise ValueError("a hard link to a directory")
         if target is not None and names:
             _parent(tree, names).children[names[-1]] = target
-        return
+        return False
     node = _node(letter, rest)
     if node is None:
-        return
+        return True
     if node.kind is Kind.FILE:
         sizes[node] = int(rest.split(b" ")[4])
     if names:
@@ -171,6 +241,7 @@ def _add(tree: Tree, sizes: dict[Node, int], line: bytes) -> None:
         tree.root = node
     else:
         raise ValueError("the root is not a directory")
+    return True
 
 
 def _node(letter: bytes, rest: bytes) -> Node | None:

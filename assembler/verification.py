@@ -28,7 +28,7 @@ def verify(path: Path) -> list[str]:
     That includes a squashfs that cannot be unpacked to its last byte.
     """
     file = gvmi.GvmiFile.read(path)
-    tree, _ = squashlist.read_tree(path)
+    tree, _ = squashlist.read_tree(path, file.superblock.inodes)
     squashlist.check_contents(path)
     checks: tuple[tuple[str, Callable[[], Iterator[str]]], ...] = (
         ("JSON types", lambda: iter(gvmi.type_problems(file.config))),

@@ -113,6 +113,62 @@ def test_odd_names_and_devices_are_listed(tmp_path, gvmi):
     assert tree.find(b"data/pipe").kind.value == "p"
 
 
+FORGED = "one" + "".join(
+    f"\n{name} D 0 755 0 0" for name in ("dev", "etc", "proc", "sys", "tmp", "work")
+)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [f"{FORGED}\n#", f"{FORGED}\nzz S 0 777 0 0 x", f"{FORGED}\n#\n# START OF DATA\n#\nx"],
+    ids=["end", "link", "whole end"],
+)
+def test_a_links_target_cannot_add_to_the_listing(gvmi, target):
+    def spoil(root):
+        for name in ("dev", "proc", "sys"):
+            (root / name).rmdir()
+        (root / "aa").symlink_to(target)
+        (root / "zz").write_text("")
+        (root / "zz").chmod(0o4755)
+
+    path = gvmi({}, spoil)
+    tree, _ = read_tree(path)
+    assert sorted(tree.root.children) == [b"aa", b"data", b"etc", b"tmp", b"work", b"zz"]
+    assert tree.find(b"aa", follow=False).target == target.encode()
+    assert tree.find(b"zz").mode == 0o4755
+    with pytest.raises(GvmiError, match=r"/proc is not a directory; /sys .*; /dev is not"):
+        verify(path)
+
+
+def test_names_cannot_end_the_listing_or_look_like_links(gvmi):
+    names = ("#", "#x", "# START OF DATA", "a\n#", "b -> c", "c\nd D 0 755 0 0", " ", "\n", '"')
+
+    def spoil(root):
+        for name in names:
+            (root / "data" / name).write_text("x")
+            (root / "work" / name).symlink_to(name)
+            (root / "work" / f"hard {name}").hardlink_to(root / "work" / name)
+        (root / "zz").write_text("")
+
+    path = gvmi({}, spoil)
+    tree, _ = read_tree(path)
+    assert sorted(tree.root.children[b"data"].children) == sorted(map(str.encode, names))
+    for name in names:
+        node = tree.root.children[b"work"].children[name.encode()]
+        assert node.target == name.encode()
+    assert b"zz" in tree.root.children
+    assert len(verify(path)) == 8
+
+
+def test_the_superblocks_count_of_inodes_must_be_that_of_the_tree(gvmi):
+    path = gvmi({}, lambda root: (root / "data" / "a").write_text("x"))
+    data = bytearray(path.read_bytes())
+    data[4] += 1
+    path.write_bytes(data)
+    with pytest.raises(GvmiError, match="its superblock says 10 inodes, and it has 9"):
+        verify(path)
+
+
 def test_a_damaged_squashfs_is_an_error(gvmi):
     path = gvmi({})
     data = bytearray(path.read_bytes())
@@ -134,18 +190,31 @@ def test_a_file_that_cannot_be_unpacked_is_found(gvmi):
         verify(path)
 
 
+ENTRIES = (
+    "/^#/d; s,^/ S .* (.*),- $5 -> \\1,p;t; s,^/ .*,- $5,p;t; "
+    "s,^([^ ]+) S .* (.*),- $5/\\1 -> \\2,p;t; s,^([^ ]+).*,- $5/\\1,p"
+)
+"""Makes a listing by `-lln` of a pseudo-file's lines."""
+
+
 def unsquashfs(tmp_path, monkeypatch, script):
-    """Put another unsquashfs before the real one."""
+    """Put another unsquashfs before the real one; its two listings have the same entries."""
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin" / "unsquashfs"
-    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.write_text(
+        f"#!/bin/sh\nfake() {{\n{script}\n}}\n"
+        f'[ "$3" = -lln ] || {{ fake "$@"; exit; }}\nfake "$@" >{tmp_path}/out\n'
+        f'<{tmp_path}/out sed -nE "{ENTRIES}"\n'
+    )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
 
 
 def test_unsquashfs_cannot_remove_what_it_writes_to(tmp_path, monkeypatch):
     # It removes its output by name after some errors: as root, once, the machine's /dev/stdout.
-    unsquashfs(tmp_path, monkeypatch, f'echo "$4" >{tmp_path}/name; exit 1')
+    unsquashfs(
+        tmp_path, monkeypatch, f'[ "$3" = -lln ] || {{ echo "$4" >{tmp_path}/name; exit 1; }}'
+    )
     for look in (read_tree, check_contents):
         with pytest.raises(GvmiError, match="stops at it, with exit status 1"):
             look(tmp_path / "x.gvmi")
