@@ -53,7 +53,7 @@ def split_command(text: str, escape: str) -> tuple[str, list[str], str]:
 def parse_flags(keyword: str, words: Sequence[str]) -> Flags:
     """Check the flags of an instruction; raise `WordError` for one that it does not have."""
     known = _KNOWN.get(keyword, ())
-    found: dict[str, tuple[str, ...]] = {}
+    found: dict[str, list[str]] = {}
     for word in words:
         name, equals, value = word.removeprefix("--").partition("=")
         if name not in known:
@@ -64,8 +64,8 @@ def parse_flags(keyword: str, words: Sequence[str]) -> Flags:
             value = _switch(name, value if equals else "true")
         elif not equals:
             raise WordError(f"the flag --{name} has no value; write --{name}=VALUE")
-        found[name] = (*found.get(name, ()), value)
-    return Flags(found)
+        found.setdefault(name, []).append(value)
+    return Flags({name: tuple(values) for name, values in found.items()})
 
 
 def _switch(name: str, value: str) -> str:
@@ -85,21 +85,27 @@ def _unknown(keyword: str, name: str, known: tuple[str, ...]) -> str:
 def _take_flags(text: str, escape: str) -> tuple[list[str], str]:
     """Return the words that begin with `--`, and what follows them; `--` alone ends them."""
     flags: list[str] = []
-    rest = text.lstrip(SPACE)
-    while rest.startswith("--"):
-        word, length = _unquoted_word(rest, escape)
-        rest = rest[length:].lstrip(SPACE)
+    # By position: to cut off each word would take time quadratic in their number.
+    index = _after_blanks(text, 0)
+    while text.startswith("--", index):
+        word, index = _unquoted_word(text, index, escape)
+        index = _after_blanks(text, index)
         if word == "--":
             break
         flags.append(word)
-    return flags, rest
+    return flags, text[index:]
 
 
-def _unquoted_word(text: str, escape: str) -> tuple[str, int]:
-    """Return the first word without its quotes and escapes, and how long it is with them."""
+def _after_blanks(text: str, index: int) -> int:
+    while index < len(text) and text[index] in SPACE:
+        index += 1
+    return index
+
+
+def _unquoted_word(text: str, index: int, escape: str) -> tuple[str, int]:
+    """Return the word at *index* without its quotes and escapes, and where it ends."""
     word: list[str] = []
     quote = ""
-    index = 0
     while index < len(text):
         char = text[index]
         if char == escape:

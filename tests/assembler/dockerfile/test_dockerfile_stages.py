@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
@@ -136,3 +137,19 @@ def test_nothing_but_dockerfile_errors_comes_of_any_text(text, begin):
 def test_nothing_but_dockerfile_errors_comes_of_any_bytes(data):
     error = problem_of(b"FROM x\n" + data)
     assert error is None or 1 <= error.line <= data.count(b"\n") + 2
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "RUN cat " + "<<E " * 60_000, "RUN cat " + "<<-'E' " * 60_000,
+        "ONBUILD RUN " + "<<E " * 60_000,
+        "COPY " + "<<E " * 60_000 + "/x/", "COPY " + "--exclude=<<E " * 60_000 + "a /x/",
+        "COPY " + "--exclude=a " * 80_000 + "a /x/", "RUN " + "--mount=target=/a " * 50_000 + "a",
+    ],
+)  # fmt: skip
+def test_many_words_of_one_line_are_read_in_linear_time(line):
+    begin = time.process_time()
+    with suppress(DockerfileError):
+        parse(f"FROM a\n{line}\n" + "E\n" * line.count("<<"))
+    assert time.process_time() - begin < 8
