@@ -34,6 +34,8 @@ DOCKERFILE = "Dockerfile"
 _IGNORE = ".dockerignore"
 _TEXT_LIMIT = 10_000_000
 _CHUNK = 1 << 20
+_LOCAL = ("osfs", "file", "zip", "tar", "mem", "temp", "oci", "oci-archive", "docker-archive")
+"""Schemes of PyFilesystem that read this machine's files and connect to nothing."""
 _OWN_DESCRIPTORS = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
 
 
@@ -146,10 +148,17 @@ def open_context(text: str, session: Session) -> Iterator[Context]:
                 f"{text}: it is no folder; name the folder that holds the Dockerfile, - for a tar "
                 "on standard input, or a URL such as zip://FILE"
             )
-        if text.startswith(("http://", "https://", "git://", "ssh://")):
-            raise BuildError(f"{text}: contexts are not fetched; clone or download it first")
+        scheme, _, rest = text.partition("://")
+        if scheme.lower() not in _LOCAL:
+            # Nobody knows where a password of an unknown scheme ends but for the last @.
+            shown = f"{scheme}://***@{rest.rpartition('@')[2]}" if "@" in rest else text
+            raise BuildError(
+                f"{shown}: contexts are not fetched; clone or download it first "
+                f"({', '.join(f'{scheme}://' for scheme in _LOCAL)} are read)"
+            )
         try:
             opened = stack.enter_context(open_fs(text))
+            opened.listdir("/")  # an archive is read when it is asked for something
         except Exception as error:
             raise BuildError(f"{text}: it cannot be opened as a context ({error})") from None
         yield Context(opened, Path(text.partition("://")[2]).stem or "context")

@@ -11,7 +11,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from fs.errors import FSError
+from fs.errors import FSError, MissingInfoNamespace
 
 from assembler.errors import BuildError
 from layers.kinds import OF_FORMAT, Kind
@@ -194,7 +194,12 @@ class FolderSource:
         for name in sorted(infos):
             shown = prefix + os.fsdecode(name)
             excluded, state = self._rules.match(shown, matched)
-            node = self._node(infos[name], shown)
+            try:
+                node = self._node(infos[name], shown)
+            except MissingInfoNamespace:
+                raise BuildError(
+                    f"{shown}: {self.name} does not say what it is; make it anew"
+                ) from None
             if node is None or (excluded and not (node.is_directory and self._rules.takes_back)):
                 continue
             if node.is_directory:
@@ -220,7 +225,8 @@ class FolderSource:
         if kind is Kind.SYMLINK:
             node.target = os.fsencode(info.target or "")
         elif kind is Kind.FILE:
-            identity = _Identity(*inode, raw["st_mtime_ns"]) if raw else None
+            # An image has modes, but no inodes.
+            identity = _Identity(*inode, raw["st_mtime_ns"]) if "st_mtime_ns" in raw else None
             self._facts[node] = (raw["st_size"] if raw else info.size, identity)
         elif kind in {Kind.CHAR, Kind.BLOCK}:
             device = raw.get("st_rdev", 0)

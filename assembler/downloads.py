@@ -92,6 +92,8 @@ def _fetch(url: str, spool: Spool, session: Session) -> int:
     except requests.RequestException as error:
         trouble = explain(error)
         raise DownloadError(f"{shown}: {trouble.problem}; {trouble.advice}") from None
+    except ValueError:  # of urllib and urllib3, which requests lets through
+        raise BuildError(f"{shown}: the server redirects it to what is no URL") from None
 
 
 def _check(response: requests.Response, shown: str) -> None:
@@ -118,7 +120,7 @@ def _modified(response: requests.Response) -> int:
     try:
         text = response.headers.get("Last-Modified", "")
         return max(0, int(email.utils.parsedate_to_datetime(text).timestamp()))
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0
 
 

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 _DIGITS = 8
 _CRC = 4
-_JSON_MAX = 99_999_999
+_JSON_MAX = 4 * 1024 * 1024
+"""Bytes. Eight digits allow for more, but Linux takes 2 MiB of environment and arguments."""
 _PADDING = 4096
 _INT = 1 << 63
 _CHUNK = 1 << 20
@@ -52,7 +53,8 @@ def encode_trailer(config: Mapping[str, Any]) -> bytes:
     raw = json.dumps(config, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     if len(raw) > _JSON_MAX:
         raise GvmiError(
-            f"the image's config is {len(raw):,} bytes of JSON, more than a trailer holds"
+            f"the image's config is {len(raw):,} bytes of JSON, more than a trailer may have "
+            f"({_JSON_MAX:,})"
         )
     return struct.pack("<I", zlib.crc32(raw)) + raw + b"%08d" % len(raw)
 
@@ -153,6 +155,8 @@ def _read_trailer(descriptor: int, size: int) -> bytes:
     length = int(digits)
     if length > size - _DIGITS - _CRC:
         raise ValueError(f"its trailer claims {length} bytes, more than the file has")
+    if length > _JSON_MAX:
+        raise ValueError(f"its trailer has {length:,} bytes, more than {_JSON_MAX:,}")
     raw = os.pread(descriptor, length, size - _DIGITS - length)
     (expected,) = struct.unpack("<I", os.pread(descriptor, _CRC, size - _DIGITS - length - _CRC))
     actual = zlib.crc32(raw)

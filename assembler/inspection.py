@@ -23,9 +23,9 @@ def gvmi_path(subject: str) -> Path | None:
     """Return the path, if *subject* means a .gvmi file rather than an image."""
     path = Path(subject)
     if subject.endswith(".gvmi"):
-        if not path.is_file():
+        if not path.exists():
             raise GvmiError(f"{subject}: there is no such file")
-        return path
+        return path  # what is no regular file is told by whoever opens it
     return None
 
 

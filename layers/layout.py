@@ -11,6 +11,7 @@ from layers.descriptor import is_attestation, matching
 from layers.digest import Verifier, verified
 from layers.errors import ImageNotFound, MalformedImage, PlatformNotFound
 from layers.image import JSON_LIMIT, Index, parse_object
+from layers.regular import open_regular, read_regular
 from layers.store import CHUNK, REF_NAME
 
 if TYPE_CHECKING:
@@ -52,12 +53,14 @@ class Layout:
         what = f"oci:{self._root}: blob {descriptor.digest}"
         verifier = Verifier(descriptor.digest, descriptor.size, what)
         try:
-            file = self._blob(descriptor).open("rb", buffering=0)
+            opened = open_regular(self._blob(descriptor))
         except FileNotFoundError:
             raise ImageNotFound(
                 f"{what} is missing; the layout is incomplete, copy it again"
             ) from None
-        with file:
+        except OSError as error:
+            raise MalformedImage(f"{what} cannot be read ({error.strerror})") from None
+        with open(opened, "rb", buffering=0) as file:
             yield verified(iter(lambda: file.read(CHUNK), b""), verifier)
 
     def read(self, descriptor: Descriptor) -> bytes:
@@ -134,7 +137,10 @@ def _label(image: Descriptor) -> str:
 
 
 def _read_small(path: Path) -> bytes:
-    size = path.stat().st_size
-    if size > JSON_LIMIT:
-        raise MalformedImage(f"{path}: {size:,} bytes of JSON, more than {JSON_LIMIT:,}")
-    return path.read_bytes()
+    try:
+        raw = read_regular(path, JSON_LIMIT)
+    except OSError as error:
+        raise MalformedImage(f"{path} cannot be read ({error.strerror})") from None
+    if len(raw) > JSON_LIMIT:
+        raise MalformedImage(f"{path}: more than {JSON_LIMIT:,} bytes of JSON")
+    return raw

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-_USERINFO = re.compile(r"(?i)\b(https?|ftps?|git|ssh)://[^\s/?#\"'<>]*@")
+# In what names images and files of this machine an @ begins a digest, or is a part of a name.
+_LOCAL = r"(?:docker|oci|zip|tar|file|osfs|mem|temp)(?:-\w+)?://"
+_USERINFO = re.compile(rf"(?i)(?<![\w+.-])(?!{_LOCAL})([a-z][a-z0-9+.-]*)://[^\s/?#\"'<>]*@")
 
 
 def redact(text: str) -> str:

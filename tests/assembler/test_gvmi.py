@@ -142,7 +142,7 @@ def test_types_are_checked_as_strictly_as_a_provider_does():
 
 def test_a_config_that_is_too_large_is_refused(monkeypatch):
     monkeypatch.setattr(gvmi, "_JSON_MAX", 10)
-    with pytest.raises(GvmiError, match="more than a trailer holds"):
+    with pytest.raises(GvmiError, match="more than a trailer may have"):
         gvmi.encode_trailer({"a": "b" * 10})
 
 
