@@ -64,7 +64,7 @@ def spooled(stream: IO[bytes], session: Session) -> Iterator[Path]:
             session.check()
             with explained(session.store.root):
                 temp.write(chunk)
-        yield temp.path
+        yield temp.proc_path
 
 
 def _images(

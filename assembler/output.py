@@ -213,10 +213,9 @@ def _spooled() -> Iterator[TempFile]:
     """Yield a temporary file, for what is written into rather than replaced."""
     folder = temporary_folder()
     with _explained(folder, "set TMPDIR to another folder", folder):
-        area = TempArea(Path(folder), "golem-assemble")
+        area = TempArea(Path(folder), "golem-assemble", mode=0o600)  # the folder is everybody's
         area.sweep()
         with area.file() as temp:
-            os.fchmod(temp.fileno(), 0o600)  # the folder is everybody's
             yield temp
 
 

@@ -57,7 +57,7 @@ def pack(
             return Packed(target, size, size, kind="squashfs")
         squashfs_size = _append(part.fileno(), trailer)
         with progress.step("hash"):
-            digest = gvmi.image_hash(part.path)
+            digest = gvmi.image_hash(part.proc_path)
     return Packed(target, squashfs_size + len(trailer), squashfs_size, digest)
 
 

@@ -147,7 +147,7 @@ def write_squashfs(
     program = find_mksquashfs()
     _drop_unreadable_attributes(tree, warn)
     feed = Feed.of(tree)
-    command = [program, "-", str(out.path), "-tar", "-noappend", "-quiet", "-no-progress"]
+    command = [program, "-", str(out.proc_path), "-tar", "-noappend", "-quiet", "-no-progress"]
     # The root's inode has to be found and mended afterwards, so inodes stay uncompressed.
     command += [*options.arguments(), "-noI", "-mkfs-time", str(epoch)]
     # Up to version 4.6.1 a race with packed tail ends, the default for tars, loses blocks of files
@@ -163,7 +163,7 @@ def write_squashfs(
     )
     command += [*memory.arguments(), "-no-tailends", "-root-mode", f"{tree.root.mode:o}"]
     with message_file() as stderr:
-        with _running(command, stderr) as process:
+        with _running(command, stderr, out.fileno()) as process:
             fed = _feed(process, feed, progress)
             status = process.wait()
         if status != 0 or not fed:
@@ -196,7 +196,7 @@ def _ids(tree: Tree) -> set[int]:
 
 
 @contextmanager
-def _running(command: list[str], stderr: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+def _running(command: list[str], stderr: IO[bytes], out: int) -> Iterator[subprocess.Popen[bytes]]:
     """Start mksquashfs; whatever happens, it does not outlive the context."""
     # SOURCE_DATE_EPOCH would make mksquashfs lower the times of files.
     environment = {key: value for key, value in os.environ.items() if key != "SOURCE_DATE_EPOCH"}
@@ -208,6 +208,7 @@ def _running(command: list[str], stderr: IO[bytes]) -> Iterator[subprocess.Popen
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
                 env=environment,
+                pass_fds=(out,),
                 process_group=0,  # a Ctrl-C is ours to handle, once
             )
             stack.callback(_end, process)

@@ -321,7 +321,7 @@ class ContentStore:
             temp.write(data)
             # A link, not a rename: of two processes that begin a store, the first one's file stays.
             try:
-                os.link(temp.path, path)
+                temp.publish_new(path)
             except FileExistsError:
                 return
 

@@ -15,12 +15,15 @@ from hypothesis import strategies as st
 from support.layers import GNU, PAX, char, directory, file, layer, raw, raw_header, symlink
 from support.trees import ROOT, differences, snapshot_squashfs
 
+from assembler.errors import SquashfsError
 from assembler.squashfs import SquashfsOptions, write_squashfs
+from layers import tarstream, tempfiles
 from layers.merge import LayerIndex, merge
 from layers.spool import Spool
 from layers.tarindex import index_layer
 from layers.tarwriter import pax
 from layers.tempfiles import TempArea
+from layers.tree import Tree
 
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 PREFIXES = (b"", b"/", b"//", b"./", b"../", b"../../", b".", b"/../", b"./../", b"...")
@@ -39,7 +42,8 @@ def squashed(*items, fmt=PAX):
             tree = merge([index])
             expected = as_snapshot(tree)
             write_squashfs(tree, out, SquashfsOptions(), 0, lambda *_: None, warnings.append)
-            found = snapshot_squashfs(out.path)
+            out.publish(Path(folder) / "out")
+            found = snapshot_squashfs(Path(folder) / "out")
     del found[ROOT]
     return expected, found, warnings
 
@@ -191,6 +195,34 @@ def test_attributes_are_bytes(size):
         )
     }
     assert_kept(file("f", xattrs=values), directory("d", xattrs=values))
+
+
+def test_a_temporary_name_that_was_swapped_is_not_written_through(tmp_path, monkeypatch):
+    # As where the file system makes no files without names.
+    monkeypatch.setattr(tempfiles, "_open_unnamed", lambda _folder, _mode: None)
+    (tmp_path / "victim").write_bytes(b"precious")
+    with TempArea(tmp_path, "out").file() as out:
+        (name,) = tmp_path.glob(".out.*")
+        name.unlink()
+        name.symlink_to(tmp_path / "victim")
+        write_squashfs(Tree(), out, SquashfsOptions(), 0, lambda *_: None, print)
+        assert os.pread(out.fileno(), 4, 0) == b"hsqs"
+    assert (tmp_path / "victim").read_bytes() == b"precious"
+    assert name.is_symlink()
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_mksquashfs_that_fails_removes_nothing(tmp_path, monkeypatch, named):
+    if named:
+        monkeypatch.setattr(tempfiles, "_open_unnamed", lambda _folder, _mode: None)
+    damaged = list(tarstream.spans(Tree()))
+    monkeypatch.setattr(tarstream, "spans", lambda _tree: [b"no tar" * 1000, *damaged])
+    with TempArea(tmp_path).file() as out:
+        before = os.fstat(out.fileno()).st_nlink
+        with pytest.raises(SquashfsError):
+            write_squashfs(Tree(), out, SquashfsOptions(), 0, lambda *_: None, print)
+        assert os.fstat(out.fileno()).st_nlink == before == named
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_attribute_that_no_tar_can_name_is_left_out_with_a_warning():

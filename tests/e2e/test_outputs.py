@@ -330,3 +330,52 @@ def test_a_type_with_a_comma_in_its_file_is_quoted(run, project, tmp_path):
     run("build", "-q", "--output", 'type=tar,"dest=a,b.tar"', "project")
     assert (tmp_path / "a,b.tar").is_file()
     assert "--output is empty" in run("build", "-o", "", "project", status=15).stderr
+
+
+# Folders that others write to.
+
+
+SWAPPING = """#!/bin/sh
+[ "$1" = -version ] && exec /usr/bin/mksquashfs "$@"
+for name in .x.gvmi.*; do
+    [ -f "$name" ] && ln -sf victim "$name"
+done
+exec /usr/bin/mksquashfs "$@"
+"""
+
+
+def test_a_name_that_is_swapped_while_mksquashfs_starts_is_not_written_through(
+    run, image, tmp_path, expected
+):
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "mksquashfs").write_text(SWAPPING)
+    (tmp_path / "bin" / "mksquashfs").chmod(0o755)
+    path = f"{tmp_path}/bin:{os.environ['PATH']}"
+    run("convert", "-q", "-o", "x.gvmi", image, env=os.environ | {"PATH": path})
+    assert (tmp_path / "x.gvmi").read_bytes() == expected
+    assert not (tmp_path / "x.gvmi").is_symlink()
+    assert (tmp_path / "victim").read_text() == "precious"
+
+
+def test_fifos_with_names_of_temporary_files_keep_nobody_waiting(run, image, tmp_path):
+    store = tmp_path / "store" / "tmp"
+    run("images", "--store", "store")
+    run("convert", "-q", "--store", "store", "-o", "x.gvmi", image)
+    names = [".x.gvmi.x.part", ".x.gvmi.0123456789abcdef.part"]
+    for path in (*(tmp_path / name for name in names), store / ".tmp.a.part"):
+        os.mkfifo(path)
+    (tmp_path / ".x.gvmi.notes.part").write_text("somebody's")
+    run("convert", "-q", "--store", "store", "-o", "x.gvmi", image, timeout=20)
+    assert {path.name for path in tmp_path.glob(".*.part")} == {*names, ".x.gvmi.notes.part"}
+
+
+@pytest.mark.parametrize("words", [["-o", "-"], ["--output", "type=tar,dest=-"], ["-o", "x"]])
+def test_an_output_is_written_where_no_standard_input_was_given(command, image, tmp_path, words):
+    # Number 0 is free then, and what a tool inherits must not be one of them.
+    line = '"$0" convert --store store "$@" <&-'
+    done = subprocess.run(
+        ["sh", "-c", line, command, *words, image], cwd=tmp_path, capture_output=True, check=True
+    )
+    written = (tmp_path / "x").read_bytes() if words[1] == "x" else done.stdout
+    assert len(written) > 3000

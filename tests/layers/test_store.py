@@ -12,6 +12,7 @@ import pytest
 from builders import damage, descriptor
 
 from layers import descriptor as media
+from layers import tempfiles
 from layers.descriptor import Descriptor, Platform
 from layers.digest import Digest
 from layers.errors import DigestMismatch, ImageNotFound, MalformedLayer, StoreError
@@ -77,9 +78,12 @@ def test_what_another_process_began_first_stays(tmp_path, monkeypatch):
     assert ContentStore(tmp_path).resolve("t").digest == BLOB.digest
 
 
-def test_leftovers_of_killed_processes_are_swept(store):
+def test_leftovers_of_killed_processes_are_swept(store, monkeypatch):
+    # Where the file system makes files without names, none is left.
+    monkeypatch.setattr(tempfiles, "_open_unnamed", lambda _folder, _mode: None)
     code = (
-        "import os, sys, pathlib; from layers.store import ContentStore\n"
+        "import os, sys, pathlib; from layers import tempfiles; from layers.store import *\n"
+        "tempfiles._open_unnamed = lambda _folder, _mode: None\n"
         "with ContentStore(pathlib.Path(sys.argv[1])).area.file(): os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code, str(store.root)], check=False)
@@ -87,6 +91,12 @@ def test_leftovers_of_killed_processes_are_swept(store):
     with store.area.file():
         ContentStore(store.root)
         assert len(list((store.root / "tmp").iterdir())) == 1
+
+
+def test_a_fifo_among_temporary_files_is_not_waited_for(store):
+    for name in (".tmp.a.part", ".tmp.0123456789abcdef.part"):
+        os.mkfifo(store.root / "tmp" / name)
+    assert ContentStore(store.root).add(b"x")
 
 
 @pytest.mark.parametrize("name", ["store", "store/blobs", "store/tmp"])
