@@ -32,6 +32,9 @@ _RANDOM_BYTES = 8
 _FIRST_FREE = 3
 _NO_TMPFILE = {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOSYS}
 """How file systems, and old kernels, say that they make no files without names."""
+_NO_LINK = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOENT}
+"""How those that make them, but give them no names later, say that."""
+_COPIED = 1 << 30
 
 
 class TempFile:
@@ -65,7 +68,12 @@ class TempFile:
         if self._path is None:
             # A link replaces nothing, so it takes a name of its own and then a rename.
             self._path = self._area.new_path()
-            self.publish_new(self._path)
+            try:
+                self.publish_new(self._path)
+            except OSError as error:
+                if error.errno not in _NO_LINK:
+                    raise
+                self._become_copy(self._path)
         elif not _is_same(self._path, self._descriptor):
             raise OSError(errno.ESTALE, "its temporary file was replaced", str(self._path))
         self._path.replace(target)
@@ -76,12 +84,30 @@ class TempFile:
         # has it follow the link in /proc.
         os.link(self.proc_path, target, src_dir_fd=self._descriptor, follow_symlinks=True)
 
+    def _become_copy(self, path: Path) -> None:
+        """Go on with a copy that has a name; the descriptor keeps its number."""
+        copy = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(copy, fcntl.LOCK_EX)
+            offset = 0
+            while count := os.sendfile(copy, self._descriptor, offset, _COPIED):
+                offset += count
+            os.fchmod(copy, stat.S_IMODE(os.fstat(self._descriptor).st_mode))
+            os.fsync(copy)
+            os.dup2(copy, self._descriptor, inheritable=False)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(copy)
+
     def discard(self) -> None:
         """Close the file; a temporary name that it still has is removed."""
         if self._path is not None:
             _unlink_if_same(self._path, self._descriptor)
         os.close(self._descriptor)
-        if self._path is not None:
+        # A copy that a signal came in the way of stays owed.
+        if self._path is not None and not os.path.lexists(self._path):
             settle(self._path)
 
 

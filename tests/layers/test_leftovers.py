@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
+import os
 import subprocess
 import sys
 
@@ -24,12 +26,24 @@ def publish_a_file(folder):
     (folder / "published").unlink()
 
 
+def publish_a_copy(folder):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "link", refuse)
+        publish_a_file(folder)
+
+
+def refuse(*_arguments, **_options):
+    raise PermissionError(errno.EPERM, "")
+
+
 def make_a_nameless_file(folder):
     TempArea(folder).anonymous()
 
 
 @pytest.mark.parametrize("named", [False, True])
-@pytest.mark.parametrize("action", [make_a_file, publish_a_file, make_a_nameless_file])
+@pytest.mark.parametrize(
+    "action", [make_a_file, publish_a_file, publish_a_copy, make_a_nameless_file]
+)
 def test_a_signal_at_any_moment_leaves_no_temporary_file(action, named, tmp_path, monkeypatch):
     if named:
         monkeypatch.setattr(tempfiles, "_open_unnamed", lambda _folder, _mode: None)

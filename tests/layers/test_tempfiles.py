@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -91,6 +92,20 @@ def test_one_that_is_killed_while_it_publishes_leaves_what_is_swept(tmp_path):
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
     assert len(os.listdir(tmp_path)) == 1
     assert TempArea(tmp_path).sweep() == 1
+
+
+def test_a_file_is_copied_where_it_can_have_no_name_later(tmp_path, monkeypatch):
+    def refuse(*_arguments, **_options):
+        raise OSError(errno.EOPNOTSUPP, "")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with TempArea(tmp_path, mode=0o640).file() as temp:
+        temp.write(b"x" * 100_000)
+        temp.publish(tmp_path / "out")
+        assert os.fstat(temp.fileno()).st_ino == (tmp_path / "out").stat().st_ino
+        assert os.pread(temp.fileno(), 1, 99_999) == b"x"
+    assert os.listdir(tmp_path) == ["out"]
+    assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o640
 
 
 def put_link(path):
