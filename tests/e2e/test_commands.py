@@ -535,13 +535,14 @@ def test_what_is_here_is_not_looked_for_in_docker_hub(run, tmp_path, command):
         ("./base", None, "Dockerfile:1: FROM: './base' looks like a path"),
         ("base.tar", None, "Dockerfile:1: FROM: 'base.tar' looks like a path"),
         ("debian", "debian=project", "=project is a folder, which COPY --from reads; if it is an"),
-        ("debian", "debian=a.tar", "FROM: 'a.tar' looks like a path"),
     ],
 )
 def test_a_dockerfile_is_told_too(run, project, base, context, problem):
     project(f"FROM {base}\n")
     options = ["--build-context", context] if context else []
     assert problem in run("build", *options, "project", status=3).stderr
+    error = run("build", "--build-context", "debian=a.tar", "project", status=15).stderr
+    assert "--build-context debian=a.tar: 'a.tar' looks like a path" in error
 
 
 @pytest.mark.parametrize(

@@ -224,7 +224,7 @@ def test_a_read_only_file_is_refused_before_the_work(command, tmp_path, option):
 @pytest.mark.parametrize(
     ("path", "problem"),
     [
-        ("none/r.json", "the folder"), ("folder", "is a folder"), ("", "is a folder"),
+        ("none/r.json", "the folder"), ("folder", "is a folder"),
         ("file/r.json", "Not a directory"), ("n" * 300, "File name too long"),
         ("socket", "is a socket"),
     ],
@@ -329,7 +329,7 @@ def test_a_type_with_a_comma_in_its_file_is_quoted(run, project, tmp_path):
     project("FROM scratch\nCOPY a.txt /\n")
     run("build", "-q", "--output", 'type=tar,"dest=a,b.tar"', "project")
     assert (tmp_path / "a,b.tar").is_file()
-    assert "--output is empty" in run("build", "-o", "", "project", status=15).stderr
+    assert "its value is empty" in run("build", "-o", "", "project", status=2).stderr
 
 
 # Folders that others write to.
