@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING
 
-from assembler.printable import printable
+from assembler.printable import printable, printable_output
 from assembler.progress import LayerState, NoView
 from assembler.views import came, how_it_ended, size
 
@@ -108,7 +108,7 @@ class RichView(NoView):
     def _above(self, text: str, end: str = "") -> None:
         from rich.text import Text
 
-        shown = printable(text)
+        shown = printable_output(text)
         self._console.print(Text.assemble(shown, " " * bool(end), (end, "dim")), soft_wrap=True)
 
     def _screen(self) -> RenderableType:

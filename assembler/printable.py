@@ -28,6 +28,11 @@ def printable(text: str) -> str:
     return _UNSAFE.sub(_escape, text)
 
 
+def printable_output(line: str) -> str:
+    """Return a line that a command printed: its tabs stay."""
+    return "\t".join(map(printable, line.split("\t")))
+
+
 def printable_message(text: str) -> str:
     """Return the text of an error: its indented lines and its tabs stay."""
     return _UNSAFE_IN_MESSAGE.sub(_escape, text)

@@ -9,7 +9,7 @@ import time
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any
 
-from assembler.printable import printable
+from assembler.printable import printable_output
 from assembler.progress import NoView
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class PlainView(NoView):
 
     def _line(self, text: str) -> None:
         moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        print(f"{moment} {printable(text)}", file=self._stream, flush=True)
+        print(f"{moment} {printable_output(text)}", file=self._stream, flush=True)
 
 
 class JsonView(NoView):

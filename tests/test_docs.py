@@ -156,9 +156,12 @@ def test_every_error_has_an_exit_status():
 
 
 def test_the_readmes_first_command_builds_the_example():
+    # Without what a make around the tests would tell this one.
+    environment = {name: value for name, value in os.environ.items() if "MAKE" not in name}
     done = subprocess.run(
-        ["sh", ".ci/make", "demo"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+        ["sh", ".ci/make", "demo"],
+        cwd=ROOT, capture_output=True, text=True, check=False, env=environment,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "Successfully tagged golem-example:latest" in done.stdout
     assert "volumes   /golem/input /golem/output" in done.stdout

@@ -319,7 +319,7 @@ def prune(
 
 
 def _warn(text: str) -> None:
-    typer.echo(f"golem-assemble: warning: {text}", err=True)
+    echo(f"golem-assemble: warning: {text}", err=True)
 
 
 def _agreed(found: Sequence[Loose]) -> list[str] | None:
