@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from support.trees import Snapshot
 
 
+# Now and then it cannot seal the copy of itself that it is about to execute, and gives up.
+_SEALING = "sealing memfd copy: Device or resource busy"
+
+
 class Buildah:
     """buildah upon *bases*, layouts by the names that Dockerfiles have for them.
 
@@ -33,13 +37,18 @@ class Buildah:
             self.run("tag", pulled, name)
 
     def run(self, *arguments: object) -> str:
-        done = subprocess.run(
-            [str(word) for word in (*self._command, *arguments)],
-            capture_output=True, text=True, check=False, errors="replace",
-        )  # fmt: skip
+        done = self._try(*arguments)
+        if _SEALING in done.stderr:
+            done = self._try(*arguments)
         if done.returncode:
             raise AssertionError(done.stderr)
         return done.stdout
+
+    def _try(self, *arguments: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(word) for word in (*self._command, *arguments)],
+            capture_output=True, text=True, check=False, errors="replace",
+        )  # fmt: skip
 
     def build(
         self, dockerfile: Path, context: Path, options: Sequence[str], ignored: str = ""
