@@ -78,7 +78,7 @@ def read_archive(spool: Spool, name: str, session: Session) -> Iterator[ArchiveS
 def _implied(tree: Tree, entries: Iterable[Entry]) -> frozenset[Node]:
     """Return the directories, the root apart, that are there because of what is in them."""
     own = {tree.find(entry.path) for entry in entries if entry.kind is Kind.DIRECTORY}
-    return frozenset(node for _, node in tree.walk() if node.is_directory and node not in own)
+    return frozenset(node for node in tree.nodes() if node.is_directory and node not in own)
 
 
 def _chunks(spool: Spool) -> Iterator[bytes]:

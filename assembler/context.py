@@ -159,7 +159,7 @@ def open_context(text: str, session: Session) -> Iterator[Context]:
         try:
             opened = stack.enter_context(open_fs(text))
             opened.listdir("/")  # an archive is read when it is asked for something
-        except Exception as error:
+        except Exception as error:  # each of PyFilesystem's openers has errors of its own
             raise BuildError(f"{text}: it cannot be opened as a context ({error})") from None
         yield Context(opened, Path(text.partition("://")[2]).stem or "context")
 

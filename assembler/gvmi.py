@@ -172,9 +172,9 @@ def _parse_config(raw: bytes) -> dict[str, Any]:
         config = jsontext.parse_exact(raw)  # a provider's reader replaces nothing
     except ValueError as error:
         raise ValueError(f"its trailer is not valid JSON ({error})") from None
-    if not isinstance(config, dict):
-        raise ValueError("its trailer is not a JSON object")  # noqa: TRY004 - the file is wrong
-    return config
+    if isinstance(config, dict):
+        return config
+    raise ValueError("its trailer is not a JSON object")
 
 
 def padding(size: int) -> int:

@@ -208,6 +208,12 @@ def atomic(target: Path, option: str = "-o", *, binary: bool = True) -> Iterator
             _sync_folder(path.parent)
 
 
+def write_text(path: Path, option: str, text: str) -> None:
+    """Write a text as `atomic` does."""
+    with atomic(path, option, binary=False) as temp:
+        temp.write(text.encode())
+
+
 @contextmanager
 def _spooled() -> Iterator[TempFile]:
     """Yield a temporary file, for what is written into rather than replaced."""
@@ -224,7 +230,7 @@ def temporary_folder() -> str:
     try:
         return tempfile.gettempdir()
     except OSError:
-        where = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - it is named, not used
+        where = os.environ.get("TMPDIR") or "the machine's folders for temporary files"
         raise OutputError(
             f"{where}: no temporary file can be written there, or in any other usual place (is the "
             "disk full?); make room, or set TMPDIR to another folder"

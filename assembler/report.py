@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 from typing import TYPE_CHECKING, Any
 
-from assembler.output import STDOUT, atomic
+from assembler.output import STDOUT, write_text
 from assembler.printable import json_text
 from assembler.views import size
 from layers.reference import Reference
@@ -80,8 +80,7 @@ def _path(packed: Packed) -> str | None:
 
 def write_report(path: Path, data: dict[str, Any]) -> None:
     """Write the report as JSON, whole or not at all."""
-    with atomic(path, "--report", binary=False) as temp:
-        temp.write(json_text(data).encode() + b"\n")
+    write_text(path, "--report", json_text(data) + "\n")
 
 
 def summary(result: Assembled, progress: Progress) -> list[str]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from layers.tempfiles import TempFile
-    from layers.tree import Tree
+    from layers.tree import Node, Tree
 
 _OLDEST = (4, 5)
 _PIPE_SIZE = 1 << 20
@@ -96,7 +96,7 @@ class Feed:
     def of(cls, tree: Tree) -> Feed:
         """Plan the tar of *tree*."""
         spans = list(tarstream.spans(tree))
-        return cls(spans, tarstream.total_size(spans), sum(1 for _ in tree.walk()))
+        return cls(spans, tarstream.total_size(spans), sum(1 for _ in tree.nodes()))
 
 
 def find_mksquashfs() -> str:
@@ -178,21 +178,27 @@ def write_squashfs(
 
 def _drop_unreadable_attributes(tree: Tree, warn: Callable[[str], None]) -> None:
     """Remove attributes that mksquashfs would take for others: in a PAX key, "=" ends the name."""
+    if not any(_unreadable(node) for node in tree.nodes()):
+        return
     for path, node in tree.walk():
-        if node.xattrs is None or not any(b"=" in name for name in node.xattrs):
-            continue
-        for name in sorted(name for name in node.xattrs if b"=" in name):
+        for name in _unreadable(node):
             warn(
                 f"{path.decode(errors='backslashreplace')}: the extended attribute "
                 f"{show(name)} is left out, because mksquashfs cannot read a name with "
                 '"=" from a tar'
             )
-        node.xattrs = {key: value for key, value in node.xattrs.items() if b"=" not in key} or None
+    for node in tree.nodes():
+        for name in _unreadable(node):
+            node.xattrs = {k: v for k, v in (node.xattrs or {}).items() if k != name} or None
+
+
+def _unreadable(node: Node) -> list[bytes]:
+    return sorted(name for name in node.xattrs or () if b"=" in name)
 
 
 def _ids(tree: Tree) -> set[int]:
     """Return the uids and gids of everything below the root."""
-    return {owner for _, node in tree.walk() for owner in (node.uid, node.gid)}
+    return {owner for node in tree.nodes() for owner in (node.uid, node.gid)}
 
 
 @contextmanager

@@ -165,6 +165,15 @@ class Tree:
                 copied.children[name] = twin
         return Tree(root)
 
+    def nodes(self) -> Iterator[Node]:
+        """Yield every node below the root, once for each of its names, in no order."""
+        todo = [self.root]
+        while todo:
+            for child in todo.pop().children.values():
+                yield child
+                if child.children:
+                    todo.append(child)
+
     def walk(self) -> Iterator[tuple[bytes, Node]]:
         """Yield every (path, node) below the root, parents first, names in byte order."""
         stack = [(b"", self.root)]

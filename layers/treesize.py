@@ -16,7 +16,7 @@ def check_tree(tree: Tree, limits: Limits) -> None:
 
     Each layer has been within its limits; what came of several need not be.
     """
-    found: dict[Node, Data] = {node: node.data for _, node in tree.walk() if node.data is not None}
+    found: dict[Node, Data] = {node: node.data for node in tree.nodes() if node.data is not None}
     total = holes = 0
     for data in found.values():
         total += data.size

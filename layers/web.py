@@ -83,7 +83,7 @@ class WebSession(requests.Session):
     ) -> None:
         """Leave credentials behind when a redirect leads to another origin."""
         before, after = response.request.url, prepared_request.url
-        if self.should_strip_auth(before, after):  # type: ignore[no-untyped-call]
+        if self.should_strip_auth(before, after):  # type: ignore[no-untyped-call] # requests has no type for it
             prepared_request.headers.pop("Authorization", None)
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _TYPE = re.compile(r" <[^ ]*>$")
 # Typer does not export the common class of what it raises.
-_USAGE_ERROR: Any = typer.BadParameter.__mro__[2]
+USAGE_ERROR: Any = typer.BadParameter.__mro__[2]
 
 
 class Command(TyperCommand):
@@ -93,7 +93,7 @@ def _readable() -> Iterator[None]:
     """Make errors printable that Typer shows by itself: they repeat words of the command line."""
     try:
         yield
-    except _USAGE_ERROR as error:
+    except USAGE_ERROR as error:
         error.message = printable(error.message)
         raise
 
@@ -119,7 +119,7 @@ def grouped(function: Callable[..., None]) -> Callable[..., None]:
     for name, parameter in inspect.signature(function).parameters.items():
         if is_dataclass(hints[name]):
             groups[name] = hints[name]
-            shown += _options(hints[name])
+            shown += _options(hints[name], parameter.kind)
         else:
             shown.append(parameter.replace(annotation=hints[name]))
 
@@ -129,17 +129,17 @@ def grouped(function: Callable[..., None]) -> Callable[..., None]:
             given[name] = group(**{field.name: given.pop(field.name) for field in fields(group)})
         function(**given)
 
-    command.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
+    vars(command)["__signature__"] = inspect.Signature(shown)  # what `inspect` tells Typer
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
     return command
 
 
-def _options(group: Any) -> list[inspect.Parameter]:
+def _options(group: Any, kind: Any) -> list[inspect.Parameter]:
     hints = get_type_hints(group, include_extras=True)
     return [
         inspect.Parameter(
             field.name,
-            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            kind,
             default=field.default,
             annotation=hints[field.name],
         )

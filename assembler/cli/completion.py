@@ -33,7 +33,7 @@ def answer(program: Callable[[], None]) -> int:
             program()
         except SystemExit as leaving:
             status = leaving.code if isinstance(leaving.code, int) else 1
-        except Exception:
+        except Exception:  # a shell shows whatever is printed in the middle of its line
             return status
     for line in printed.getvalue().splitlines():
         print(line.removeprefix(before))

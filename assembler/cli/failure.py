@@ -87,10 +87,10 @@ class Teller:
 
 def _is_usage(error: BaseException) -> TypeGuard[typer.BadParameter]:
     """Return whether the command line was at fault."""
-    import typer  # which takes longer than a signal may have to wait for its handler
+    # Typer takes longer to import than a signal may have to wait for its handler.
+    from assembler.cli.command import USAGE_ERROR
 
-    # Typer does not export the common class of what it raises.
-    return isinstance(error, typer.BadParameter.__mro__[2])
+    return isinstance(error, USAGE_ERROR)
 
 
 def _progress_mode(arguments: Sequence[str]) -> str | None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 def main() -> NoReturn:
     """Run the command line and exit with its status."""
+    _open_standard_streams()
     for number in ENDING:
         signal.signal(number, _interrupt)
     if not sys.warnoptions:
@@ -58,6 +59,21 @@ def run(arguments: list[str]) -> int:
     except (Interrupted, Exception) as error:
         return teller.tell(error)
     return status if isinstance(status, int) else exits.OK
+
+
+def _open_standard_streams() -> None:
+    """Open /dev/null for those of the three that came closed (`2>&-`).
+
+    Else the next file that is opened would take the number, and messages would go into it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdin = sys.stdin or os.fdopen(0)
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    sys.stderr = sys.stderr or os.fdopen(2, "w")
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:

@@ -113,7 +113,6 @@ def build(
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Do not use the build cache.")
     ] = False,
-    docker: DockerOptions = DockerOptions(),  # noqa: B008 (it is frozen)
     platform: o.PlatformOption = None,
     compression: o.Compression = None,
     level: o.Level = None,
@@ -128,6 +127,8 @@ def build(
     store: o.Store = None,
     limit: o.LimitOption = None,
     debug: o.Debug = False,
+    *,
+    docker: DockerOptions,
 ) -> None:
     """Build a .gvmi image from a Dockerfile."""
     from assembler import building

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from trees import Bytes, directory, file, link, tree
+from trees import Memory, directory, file, link, tree
 
 from assembler import planning
 from assembler.builder import Builder, scratch_config
@@ -73,15 +73,6 @@ class Hands:
         layer = changes.finish()
         self.layers.append(layer)
         return Descriptor(media.OCI_LAYER_TAR, layer.diff_id, layer.size)
-
-
-class Memory(Bytes):
-    def __init__(self):
-        super().__init__(b"")
-
-    def append(self, chunk):
-        self.data += chunk
-        self.size = len(self.data)
 
 
 class Built:

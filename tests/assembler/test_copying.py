@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from builders import contents, merged, paths
 from support.layers import directory, file, layer, symlink
-from trees import Bytes, link, tree
+from trees import Memory, link, tree
 from trees import directory as folder
 from trees import file as plain
 
@@ -20,15 +20,6 @@ from layers.spool import Spool
 from layers.store import ContentStore
 
 MADE = 77
-
-
-class Memory(Bytes):
-    def __init__(self):
-        super().__init__(b"")
-
-    def append(self, chunk):
-        self.data += chunk
-        self.size = len(self.data)
 
 
 class Supplies:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from fs.memoryfs import MemoryFS
-from trees import Bytes, directory, file, link, tree
+from trees import Memory, directory, file, link, tree
 
 from assembler.buildsecrets import Secret
 from assembler.copysource import FolderSource, TreeSource
@@ -37,15 +37,6 @@ class Sources:
         if origin:
             return TreeSource(self.trees[origin], origin)
         return FolderSource(self.fs, Rules.of(["*.secret"]), "the context", ".dockerignore")
-
-
-class Memory(Bytes):
-    def __init__(self):
-        super().__init__(b"")
-
-    def append(self, chunk):
-        self.data += chunk
-        self.size = len(self.data)
 
 
 def image():

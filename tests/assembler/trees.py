@@ -20,6 +20,17 @@ class Bytes:
         return self.data[offset : offset + length]
 
 
+class Memory(Bytes):
+    """One that can be written to, as what a layer is made in."""
+
+    def __init__(self) -> None:
+        super().__init__(b"")
+
+    def append(self, chunk: bytes) -> None:
+        self.data += chunk
+        self.size = len(self.data)
+
+
 def directory(mode=0o755, **children):
     node = Node(Kind.DIRECTORY, mode)
     node.children = {name.replace("_", ".").encode(): child for name, child in children.items()}

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from assembler.cli import main
+
 COMMAND = Path(sys.executable).with_name("golem-assemble")
 
 
@@ -36,6 +38,21 @@ def run(tmp_path):
         return done
 
     return run
+
+
+@pytest.fixture
+def here(monkeypatch, tmp_path, capsys):
+    """Run a command line in this process; return its output."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def here(*arguments, status=0):
+        ended = main.run(list(arguments))
+        captured = capsys.readouterr()
+        assert ended == status, captured.err
+        return captured
+
+    return here
 
 
 @pytest.fixture

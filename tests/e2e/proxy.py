@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import http.client
-import threading
 from contextlib import closing, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from support import servers
+from support.servers import Handler, Server
 
 
 class Proxy:
@@ -21,7 +22,7 @@ class Proxy:
         self.requests = []
         proxy = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Forwarding(Handler):
             protocol_version = "HTTP/1.1"
 
             def do_GET(self):
@@ -62,11 +63,8 @@ class Proxy:
                 self.wfile.flush()
                 self.close_connection = True
 
-            def log_message(self, *_arguments):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"127.0.0.1:{self.server.server_port}"
+        self.server = Server(Forwarding)
+        self.address = self.server.address
 
     def paths(self, part):
         return [path for path, _ in self.requests if part in path]
@@ -74,14 +72,8 @@ class Proxy:
 
 @contextmanager
 def serving(proxy):
-    thread = threading.Thread(target=proxy.server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with servers.serving(proxy.server):
         yield proxy
-    finally:
-        proxy.server.shutdown()
-        proxy.server.server_close()
-        thread.join()
 
 
 def on(part, act, times=None):

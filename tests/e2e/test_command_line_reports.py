@@ -12,23 +12,6 @@ import pytest
 from support.images import oci_layout
 from support.layers import file, layer
 
-from assembler.cli import main
-
-
-@pytest.fixture
-def here(monkeypatch, tmp_path, capsys):
-    """Run a command line in this process; return its output."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-    def here(*arguments, status=0):
-        ended = main.run(list(arguments))
-        captured = capsys.readouterr()
-        assert ended == status, captured.err
-        return captured
-
-    return here
-
 
 def environment(here):
     return json.loads(here("inspect", "--json", "x").out)["env"][1:]

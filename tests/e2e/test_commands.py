@@ -626,3 +626,18 @@ def test_check_tells_steps_and_findings_without_building(run, project):
         target = ["--target", "none"] if "VOLUME" in text else []
         assert problem in run("check", *target, "project", status=1).stdout
     run("check", "none", status=15)
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_standard_streams_may_be_closed(command, project, tmp_path, closed):
+    project("FROM scratch\nCOPY a.txt /\nVOLUME /v\n")
+
+    def status(*arguments):
+        line = ["sh", "-c", f'"$0" "$@" {closed}', command, *arguments]
+        return subprocess.run(line, cwd=tmp_path, stderr=subprocess.DEVNULL, check=False).returncode
+
+    assert status("build", "--store", "s", "-o", "x.gvmi", "project") == 0
+    assert status("verify", "x.gvmi") == 0
+    assert status("convert", "--store", "s", "oci:none") == 5
+    if "<" in closed:
+        assert status("build", "--store", "s", "-") == 3

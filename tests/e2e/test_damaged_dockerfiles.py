@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import http.server
 import os
 import random
-import threading
 
 import dockerfiles
 import pytest
 import typer
+from support.servers import Handler, Server, serving
 
 from assembler.cli import app as app_module
 from assembler.cli import main
@@ -119,29 +118,17 @@ def server():
     """A server that answers by *lines*, whatever is asked."""
     lines = []
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Answering(Handler):
         def do_GET(self):
             self.wfile.write(b"".join(line + b"\r\n" for line in (*lines, b"", b"{}")))
 
-        def log_message(self, *_):
-            pass
-
-    class Server(http.server.ThreadingHTTPServer):
-        def handle_error(self, *_):
-            """Say nothing: clients go away when they have seen enough."""
-
-    running = Server(("127.0.0.1", 0), Handler)
-    running.lines = lines
-    thread = threading.Thread(target=running.serve_forever, args=(0.01,))
-    thread.start()
-    yield running
-    running.shutdown()
-    thread.join()
-    running.server_close()
+    with serving(Server(Answering)) as running:
+        running.lines = lines
+        yield running
 
 
 def test_damaged_headers_end_in_a_documented_status(folder, capfd, server):
-    address = f"127.0.0.1:{server.server_port}"
+    address = server.address
     (folder / "c" / "Dockerfile").write_text(f"FROM scratch\nADD http://{address}/x /\n")
     for seed in range(SEEDS):
         chance = random.Random(seed)

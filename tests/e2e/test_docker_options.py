@@ -13,25 +13,10 @@ from support.images import Layout, docker_archive, oci_archive, oci_layout
 from support.layers import file, layer
 from support.registry import Registry
 
-from assembler.cli import foreign, main
+from assembler.cli import foreign
 
 SCRATCH = "FROM scratch\nVOLUME /v\n"
 ONE, TWO = layer(file("one", b"1")), layer(file("two", b"2"))
-
-
-@pytest.fixture
-def here(monkeypatch, tmp_path, capsys):
-    """Run a command line in this process; return its output."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-    def here(*arguments, status=0):
-        ended = main.run(list(arguments))
-        captured = capsys.readouterr()
-        assert ended == status, captured.err
-        return captured
-
-    return here
 
 
 @pytest.fixture
@@ -113,7 +98,7 @@ def test_an_id_goes_into_a_pipe_and_through_a_link(image, tmp_path):
 def test_where_they_go_is_checked_before_the_work(here, tmp_path, option):
     (tmp_path / "Dockerfile").write_text(SCRATCH)
     said = here("build", option, "none/file", ".", status=17).err
-    assert said.startswith(f"golem-assemble: {option} ")
+    assert said.endswith(f"make it, or choose another by {option}\n")
     assert "none/file: the folder" in said
     assert "by -o" not in said
     assert not (tmp_path / "cache").exists()
@@ -278,3 +263,11 @@ def test_what_is_loaded_is_what_was_saved(here, tmp_path):
     with tarfile.open(tmp_path / "x.tar") as archive:
         manifest = archive.extractfile(f"blobs/{digest.replace(':', '/')}").read()
     assert f"sha256:{hashlib.sha256(manifest).hexdigest()}" == digest
+
+
+def test_what_standard_output_is_redirected_to_is_written_and_not_removed(command, tmp_path):
+    (tmp_path / "Dockerfile").write_text(SCRATCH)
+    line = [command, "build", "-q", "--store", "s", "--iidfile", "/dev/stdout", "-o", "x.gvmi", "."]
+    with (tmp_path / "out").open("wb") as out:
+        subprocess.run(line, cwd=tmp_path, stdout=out, stderr=subprocess.DEVNULL, check=True)
+    assert (tmp_path / "out").read_text().startswith("sha256:")

@@ -4,41 +4,25 @@ from __future__ import annotations
 
 import base64
 import os
-import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from support.images import oci_layout
 from support.layers import file, layer
+from support.servers import Handler, Server, serving
 
 
 @contextmanager
 def answering(status, headers=(), body=b"", tell=lambda _handler: None):
     """An address where every request gets that answer; *tell* is told of it."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Answering(Handler):
         def do_GET(self):
             tell(self)
-            self.send_response(status)
-            for name, value in headers:
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.say(status, headers, body)
 
-        def log_message(self, *_arguments):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(Server(Answering)) as server:
+        yield server.address
 
 
 @pytest.fixture

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import os
 import signal
-import threading
 import zipfile
 import zlib
 
 import pytest
 from support.images import Layout
 from support.layers import file, layer
+from support.servers import Handler, Server, serving
 
 from assembler.cli import main
 
@@ -124,26 +123,18 @@ def answer():
     """A server that answers everything alike; set what, and it returns the server's address."""
     lines = []
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Answering(Handler):
         def do_GET(self):
             self.wfile.write(b"".join(line + b"\r\n" for line in lines))
 
-        def log_message(self, *_):
-            pass
+    with serving(Server(Answering)) as server:
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
+        def answer(status, *headers):
+            ending = (b"Content-Length: 1", b"Connection: close", b"", b"x")
+            lines[:] = [b"HTTP/1.1 " + status, *headers, *ending]
+            return server.address
 
-    def answer(status, *headers):
-        ending = (b"Content-Length: 1", b"Connection: close", b"", b"x")
-        lines[:] = [b"HTTP/1.1 " + status, *headers, *ending]
-        return f"127.0.0.1:{server.server_port}"
-
-    yield answer
-    server.shutdown()
-    thread.join()
-    server.server_close()
+        yield answer
 
 
 def add(tell, folder, address, status):

@@ -6,12 +6,11 @@ import base64
 import json
 import os
 import subprocess
-import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from support.servers import Handler, Server, serving
 
 from layers.errors import AccessDenied
 from layers.reference import Reference
@@ -23,7 +22,7 @@ BASIC = "Basic " + base64.b64encode(b"me:secret").decode()
 NAME = "team/image"
 
 
-class Handler(BaseHTTPRequestHandler):
+class GuardHandler(Handler):
     """Answers for the `Guard` that its server has."""
 
     protocol_version = "HTTP/1.1"
@@ -74,17 +73,6 @@ class Handler(BaseHTTPRequestHandler):
         body = b'{"token": "good", "access_token": "good"}' if good else b"{}"
         self.say(200 if good else 401, [("Content-Type", "application/json")], body)
 
-    def say(self, status, headers, body=b""):
-        self.send_response(status)
-        for name, value in headers:
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_arguments):
-        pass
-
 
 class Guard:
     """A registry that wants a login, and its token server.
@@ -99,24 +87,17 @@ class Guard:
         self.asked = []
         self.seen = []
         self.answer = lambda _handler: None
-        self.server = ThreadingHTTPServer((host, 0), Handler)
+        self.server = Server(GuardHandler, host)
         self.server.guard = self
-        self.server.handle_error = lambda *_: None  # whoever is refused hangs up
-        self.address = f"{host}:{self.server.server_port}"
+        self.address = self.server.address
         self.realm = f"http://{self.address}/token"
 
 
 @contextmanager
 def guarded(*challenges, **options):
     guard = Guard(challenges, **options)
-    thread = threading.Thread(target=guard.server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving(guard.server):
         yield guard
-    finally:
-        guard.server.shutdown()
-        guard.server.server_close()
-        thread.join()
 
 
 @pytest.fixture
