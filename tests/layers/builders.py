@@ -6,6 +6,7 @@ import hashlib
 import os
 from typing import TYPE_CHECKING
 
+import pytest
 import requests
 import urllib3
 from requests.adapters import BaseAdapter
@@ -15,6 +16,7 @@ from support.trees import Entry
 from layers import tarstream
 from layers.descriptor import Descriptor
 from layers.digest import Digest
+from layers.errors import MalformedLayer
 from layers.kinds import Kind
 from layers.merge import LayerIndex, merge
 from layers.scratch import Contents
@@ -69,6 +71,18 @@ def merged(*tars, limits=None):
 def paths(tree: Tree):
     """All paths of a tree, in order, as text."""
     return [os.fsdecode(path) for path, _ in tree.walk()]
+
+
+def refused(*layers):
+    """The problem for which the layers cannot be merged."""
+    with pytest.raises(MalformedLayer) as caught:
+        merged(*layers)
+    assert caught.value.layer == f"layer {len(layers) - 1}"
+    return caught.value.problem
+
+
+def text(tree, path):
+    return contents(tree.find(path.encode()))
 
 
 def contents(node):

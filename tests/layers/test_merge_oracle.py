@@ -154,7 +154,7 @@ def compare(mine, other, stack):
     return differences(comparable(other, stack), comparable(mine, stack), ignore=IGNORED)
 
 
-# Where umoci is no judge. What becomes of such entries is said in test_merge.py.
+# Where umoci is no judge. What becomes of such entries is said in test_merge.py and _ways.py.
 REFUSED_BY_UMOCI_ALONE = re.compile(
     # It wants a hard link's target before the link; we read the layer to its end.
     r": link: .*(no such file|not a directory)"
