@@ -11,6 +11,8 @@ from layers import descriptor as media
 from layers import tarstream, tarwriter
 from layers.image import Manifest
 from layers.kinds import Kind
+from layers.layout import CONTAINERD_NAME
+from layers.store import REF_NAME
 from layers.tree import Data, Node
 
 if TYPE_CHECKING:
@@ -106,8 +108,8 @@ def _index(descriptor: Descriptor, tags: Sequence[Reference]) -> dict[str, Any]:
         plain
         | {
             "annotations": {
-                "io.containerd.image.name": str(tag),
-                "org.opencontainers.image.ref.name": tag.tag or "latest",
+                CONTAINERD_NAME: str(tag),
+                REF_NAME: tag.tag or "latest",
             }
         }
         for tag in tags

@@ -11,6 +11,7 @@ from layers.archive import Archive, DockerArchive, OciArchive
 from layers.descriptor import Descriptor, is_attestation
 from layers.errors import InvalidReference, MalformedImage
 from layers.image import Image
+from layers.layout import CONTAINERD_NAME
 from layers.reference import Reference
 from layers.sources import load_image
 from layers.store import CHUNK, REF_NAME, explained
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from layers.session import Session
     from layers.sources import Wanted
 
-_IMAGE_NAME = "io.containerd.image.name"
+
 _NO_NAME = "<none>:<none>"
 
 
@@ -107,7 +108,7 @@ def _of_the_platform(names: dict[Descriptor, list[str]], wanted: Wanted) -> list
 
 def _name_of(entry: Descriptor) -> list[str]:
     """Return an entry's whole name; a mere tag (`latest`) is none."""
-    full = entry.annotation(_IMAGE_NAME)
+    full = entry.annotation(CONTAINERD_NAME)
     name = full or entry.annotation(REF_NAME) or ""
     return [name] if full or ":" in name or "/" in name else []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from assembler.errors import BuildError
+from layers.decimals import decimal
 from layers.tree import TreeError
 
 if TYPE_CHECKING:
@@ -96,9 +97,7 @@ def _group(tree: Tree, name: str) -> int:
 
 
 def _number(text: str) -> int | None:
-    if text.isascii() and text.isdigit() and int(text) <= _ID_MAX:
-        return int(text)
-    return None
+    return decimal(text, _ID_MAX)
 
 
 def _records(tree: Tree, path: bytes) -> Iterator[list[str]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from assembler.dockerfile import instructions as ast
 from assembler.errors import BuildError
+from layers.decimals import decimal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,11 +33,11 @@ def expand_ports(spec: str) -> list[str]:
 def is_signal(text: str) -> bool:
     """Whether *text* is a signal's number or name, with or without SIG, in any case."""
     if text.isascii() and text.isdigit():
-        return 0 < int(text) <= signal.SIGRTMAX
+        return bool(decimal(text, signal.SIGRTMAX))
     name = text.upper().removeprefix("SIG")
     base, sign, offset = name.partition("+" if name.startswith("RTMIN") else "-")
     if sign and base in {"RTMIN", "RTMAX"}:
-        return offset.isascii() and offset.isdigit() and int(offset) <= _REALTIME_SIGNALS
+        return decimal(offset, _REALTIME_SIGNALS) is not None
     return f"SIG{name}" in signal.Signals.__members__
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from layers.decimals import decimal
 from layers.errors import AmbiguousImage, ImageNotFound, InvalidReference
 from layers.reference import Reference
 
@@ -36,8 +37,7 @@ def by_index(count: int, wanted: str) -> int | None:
 
     The first of *count* images is `@0` (containers-transports(5), "source-index").
     """
-    position = int(wanted[1:]) if is_index(wanted) else count
-    return position if position < count else None
+    return decimal(wanted[1:], count - 1) if is_index(wanted) and count else None
 
 
 def is_index(wanted: str) -> bool:

@@ -25,6 +25,7 @@ from oras.logger import logger as oras_logger
 from layers import descriptor as media
 from layers.abridged import abridged
 from layers.auth import ChallengeAuth, find_credentials
+from layers.decimals import decimal
 from layers.digest import Digest, verify
 from layers.errors import (
     AccessDenied,
@@ -270,7 +271,7 @@ class Registry(oras.provider.Registry):  # type: ignore[misc] # oras has no type
                     "one came; try again later, or another registry"
                 )
         total = _total_size(response)
-        if total.isdigit() and int(total) != blob.size:
+        if total.isdigit() and decimal(total, blob.size) != blob.size:
             what = f"{self._reference}: blob {blob.digest}"
             raise DigestMismatch(what, f"{blob.size} bytes", f"{total} bytes")
 

@@ -17,6 +17,7 @@ LAYERS = (
         "errors",
         "kinds",
         "leftovers",
+        "decimals",
         "regular",
         "jsontext",
         "challenges",
@@ -66,6 +67,7 @@ PURE = {
     "jsontext",
     "challenges",
     "urls",
+    "decimals",
     "configcheck",
 }
 IO = {"os", "socket", "subprocess", "requests", "tempfile", "shutil", "pathlib", "fs", "oras"}

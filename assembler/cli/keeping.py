@@ -373,7 +373,7 @@ def _size(count: int) -> str:
 
 
 def _parse_size(text: str) -> int:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", text.upper())
+    match = re.fullmatch(r"(\d{1,18}(?:\.\d{1,18})?)\s*([KMGT]?)B?", text.upper())
     if match is None:
         raise typer.BadParameter("write it as 500MB or 10GB", param_hint="--keep-storage")
     return int(float(match[1]) * 1000 ** " KMGT".index(match[2] or " "))

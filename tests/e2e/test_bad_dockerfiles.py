@@ -60,6 +60,10 @@ from layers.store import ContentStore
         ("ADD broken.tgz /x/", "broken.tgz: the archive is damaged"),
         ("ADD evil.tar /x/", "evil.tar: the archive is malformed"),
         ("STOPSIGNAL SIGNOTHING", "'SIGNOTHING' is no signal"),
+        ("STOPSIGNAL " + "9" * 5000, "9' is no signal"),
+        ("STOPSIGNAL RTMIN+" + "9" * 5000, "9' is no signal"),
+        ("COPY --chown=" + "9" * 5000 + " a.txt /x", "9' is not in the image's /etc/passwd"),
+        ("COPY --chown=1:" + "9" * 5000 + " a.txt /x", "9' is not in the image's /etc/group"),
         ('COPY --exclude="[a" a.txt /x', "pattern"),
     ],
 )

@@ -427,6 +427,9 @@ def test_a_size_that_is_not_the_promised_one_is_told_at_once():
     client = always(headers={"Content-Length": "9"}, body=b"123456789")
     with pytest.raises(DigestMismatch, match="expected 1024000 bytes, got 9 bytes"):
         read(client)
+    client = always(headers={"Content-Length": "9" * 5000}, body=b"123456789")
+    with pytest.raises(DigestMismatch, match="expected 1024000 bytes, got 999"):
+        read(client)
 
 
 # Waiting.
